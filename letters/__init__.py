@@ -1,0 +1,1 @@
+"""What a customer receives: values in, bytes out."""

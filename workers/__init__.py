@@ -1,0 +1,1 @@
+"""What moves: settings, broker, scheduler, relay and sweep, actors, the mail channel, reports."""

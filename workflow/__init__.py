@@ -1,0 +1,1 @@
+"""The decisions, from values alone: no input or output, no clock, no log."""
