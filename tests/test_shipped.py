@@ -15,6 +15,7 @@ ASK = "import sys; from store.shipped import shipped; print(shipped(sys.argv[1])
 def root(tmp_path: Path) -> Path:
     """Return a folder that holds nothing but a copy of the module, as a checkout or site-packages would."""
     (tmp_path / "store").mkdir()
+    (tmp_path / "store" / "__init__.py").touch()
     shutil.copy(shipped_module.__file__, tmp_path / "store" / "shipped.py")
     return tmp_path
 
