@@ -1,4 +1,6 @@
+from collections.abc import Callable
 from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -145,15 +147,14 @@ def test_the_next_opening_is_open_and_nothing_before_it_is(
     ],
     ids=str,
 )
-def test_a_window_that_makes_no_sense_is_refused_by_name(field: str, value: object, changed: dict[str, object]) -> None:
-    settings: dict[str, object] = {"zone": PARIS, "country": "FR"}
+def test_a_window_that_makes_no_sense_is_refused_by_name(field: str, value: object, changed: dict[str, Any]) -> None:
+    office: dict[str, Any] = {"zone": PARIS, "country": "FR"}
     with pytest.raises(InvalidInput) as refused:
-        SendWindow(**(settings | changed))  # type: ignore[arg-type]
+        SendWindow(**(office | changed))
     assert (refused.value.field, refused.value.value) == (field, value)
 
 
 @pytest.mark.parametrize("question", [is_open, next_open])
-def test_an_instant_without_a_zone_is_no_instant(question: object) -> None:
-    assert callable(question)
+def test_an_instant_without_a_zone_is_no_instant(question: Callable[[SendWindow, datetime], object]) -> None:
     with pytest.raises(ValueError, match="aware"):
         question(OFFICE, datetime(2026, 11, 24, 10))  # noqa: DTZ001 - what must be refused
