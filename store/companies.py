@@ -1,0 +1,131 @@
+"""Companies that invoice, and the accounts that send for them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import time
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
+
+from psycopg.rows import class_row
+
+from workflow.windows import SendWindow
+
+if TYPE_CHECKING:
+    from datetime import date, datetime
+
+    from store.connection import Connection
+    from workflow.facts import Language
+
+_COMPANIES = """
+SELECT id, code, name, legal_line, siren, address, country, email, phone, iban, bic, language, zone, send_weekdays,
+       send_from, send_until, send_on_holidays, min_days_between_mails
+  FROM companies ORDER BY id LIMIT 10000
+"""
+_ACCOUNTS = """
+SELECT id, name, from_name, from_address, host, port, security, ca_file, username, password_ref, max_connections,
+       per_minute, held_because
+  FROM mail_accounts ORDER BY id LIMIT 10000
+"""
+_SPEND = """
+INSERT INTO account_tokens AS t (account_id, tokens, refilled_at)
+VALUES (%(account_id)s, %(burst)s::float8 - %(wanted)s::float8, clock_timestamp())
+ON CONFLICT (account_id) DO UPDATE
+   SET tokens = least(%(burst)s::float8,
+                      t.tokens + extract(epoch FROM clock_timestamp() - t.refilled_at) * %(per_minute)s::float8 / 60)
+                - %(wanted)s::float8,
+       refilled_at = clock_timestamp()
+ WHERE least(%(burst)s::float8,
+             t.tokens + extract(epoch FROM clock_timestamp() - t.refilled_at) * %(per_minute)s::float8 / 60)
+       >= %(wanted)s::float8
+RETURNING tokens
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Company:
+    """A seller: its identity, its language, its clock and when it may mail."""
+
+    id: int
+    code: str
+    name: str
+    legal_line: str
+    siren: str | None
+    address: str
+    country: str
+    email: str
+    phone: str
+    iban: str | None
+    bic: str | None
+    language: Language
+    zone: str
+    send_weekdays: list[int]
+    send_from: time
+    send_until: time | None
+    send_on_holidays: bool
+    min_days_between_mails: int | None
+
+    @cached_property
+    def clock(self) -> ZoneInfo:
+        """The zone of its clock."""
+        return ZoneInfo(self.zone)
+
+    @cached_property
+    def window(self) -> SendWindow:
+        """When it mails."""
+        return SendWindow(
+            zone=self.clock,
+            country=None if self.send_on_holidays else self.country,
+            weekdays=frozenset(self.send_weekdays),
+            opens=self.send_from,
+            closes=self.send_until,
+        )
+
+    def day(self, now: datetime) -> date:
+        """The calendar day on its clock."""
+        return now.astimezone(self.clock).date()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """A sender's server and identity. `password_ref` is a reference (env:NAME, file:PATH), never the secret."""
+
+    id: int
+    name: str
+    from_name: str
+    from_address: str
+    host: str
+    port: int
+    security: str
+    ca_file: str | None
+    username: str | None
+    password_ref: str | None
+    max_connections: int
+    per_minute: int | None
+    held_because: str | None
+
+
+def companies(conn: Connection) -> dict[int, Company]:
+    """Every company by id."""
+    with conn.cursor(row_factory=class_row(Company)) as cursor:
+        return {company.id: company for company in cursor.execute(_COMPANIES)}
+
+
+def accounts(conn: Connection) -> dict[int, Account]:
+    """Every mail account by id."""
+    with conn.cursor(row_factory=class_row(Account)) as cursor:
+        return {account.id: account for account in cursor.execute(_ACCOUNTS)}
+
+
+def spend_tokens(conn: Connection, account: Account, wanted: int) -> bool:
+    """Take tokens for `wanted` mails from the account's bucket, which holds a minute's worth; False: not now."""
+    if account.per_minute is None:
+        return True
+    parameters: dict[str, Any] = {
+        "account_id": account.id,
+        "wanted": wanted,
+        "per_minute": account.per_minute,
+        "burst": max(1, account.per_minute // 6),
+    }
+    return conn.execute(_SPEND, parameters).fetchone() is not None

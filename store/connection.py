@@ -1,0 +1,49 @@
+"""Connections: bounded in every way a query can hang, and signed by who acts."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+from psycopg.rows import tuple_row
+from psycopg_pool import ConnectionPool
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import date
+
+Connection = psycopg.Connection[tuple[Any, ...]]
+Pool = ConnectionPool[Connection]
+
+# A generic plan is chosen once for each prepared statement: replanning arrays of ids costs more than half of a tick.
+_OPTIONS = (
+    "-c statement_timeout=60s -c lock_timeout=10s -c idle_in_transaction_session_timeout=60s"
+    " -c plan_cache_mode=force_generic_plan -c timezone=UTC -c jit=off"
+)
+
+_ACT = """
+SELECT set_config('relance.actor', %(actor)s::text, true),
+       set_config('relance.because', %(because)s::text, true),
+       set_config('relance.today', %(today)s::text, true)
+"""
+
+
+def connect(url: str, *, actor: str = "system") -> Connection:
+    """Open one connection whose changes are journaled as the actor's. The caller closes it."""
+    return psycopg.connect(
+        url, options=f"{_OPTIONS} -c relance.actor={actor}", row_factory=tuple_row, connect_timeout=10
+    )
+
+
+@contextmanager
+def pool(url: str, *, actor: str, size: int) -> Iterator[Pool]:
+    """Up to `size` connections, opened as they are needed and closed at the end."""
+    options = {"options": f"{_OPTIONS} -c relance.actor={actor}", "row_factory": tuple_row, "connect_timeout": 10}
+    with ConnectionPool(url, kwargs=options, min_size=0, max_size=size, open=True, timeout=30) as opened:
+        yield opened
+
+
+def act(conn: Connection, *, actor: str, because: str = "", today: date | None = None) -> None:
+    """Sign what follows in this transaction: who, why, and the business day, for the journal."""
+    conn.execute(_ACT, {"actor": actor, "because": because, "today": today.isoformat() if today else ""})

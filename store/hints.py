@@ -1,0 +1,103 @@
+"""What is unfinished and has no live hint: the relay's questions. A hint is alive for as long as hinted_until says.
+
+The rows are the truth; losing every hint loses time, never a mail.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from store.claims import GATES
+
+if TYPE_CHECKING:
+    from store.connection import Connection
+
+# Rules due at one instant decide the highest level first: a lower one waits until nothing of the higher is undecided.
+_RUNS = """
+UPDATE runs SET hinted_until = clock_timestamp() + make_interval(secs => %(alive_s)s::float8)
+ WHERE id IN (SELECT n.id FROM runs n JOIN rules u ON u.id = n.rule_id
+               WHERE n.closed_at IS NULL AND n.state = 'due' AND n.hinted_until < clock_timestamp()
+                 AND NOT EXISTS (SELECT FROM runs h JOIN rules hu ON hu.id = h.rule_id
+                                  WHERE h.closed_at IS NULL AND h.due_at = n.due_at AND hu.company_id = u.company_id
+                                    AND h.level > n.level
+                                    AND (h.state = 'due' OR EXISTS (SELECT FROM chunks c WHERE c.run_id = h.id AND c.open)))
+               ORDER BY n.id LIMIT %(limit)s FOR UPDATE OF n SKIP LOCKED)
+RETURNING id
+"""
+_CHUNKS = """
+UPDATE chunks k SET hinted_until = clock_timestamp() + make_interval(secs => %(alive_s)s::float8)
+  FROM (SELECT run_id, number FROM chunks WHERE open AND hinted_until < clock_timestamp()
+         ORDER BY run_id, number LIMIT %(limit)s FOR UPDATE SKIP LOCKED) AS found
+ WHERE k.run_id = found.run_id AND k.number = found.number
+RETURNING k.run_id, k.number
+"""
+# Each open run has its turn: a run of a hundred mails does not wait behind one of a hundred thousand.
+_REMINDERS = f"""
+WITH fair AS (SELECT r.run_id FROM (SELECT id AS run_id, rule_id, rule_version FROM runs
+                                     WHERE closed_at IS NULL AND state = 'open' ORDER BY id LIMIT 1000) AS r
+               WHERE {GATES})
+UPDATE reminders SET hinted_until = clock_timestamp() + make_interval(secs => %(alive_s)s::float8)
+ WHERE id IN (SELECT r.id
+                FROM fair
+               CROSS JOIN LATERAL
+                     (SELECT d.id FROM reminders d
+                       WHERE d.run_id = fair.run_id AND d.open AND d.state = 'due'
+                         AND d.hinted_until < clock_timestamp() AND d.not_before <= clock_timestamp()
+                       ORDER BY d.id LIMIT greatest(25, %(limit)s::bigint / (SELECT greatest(count(*), 1) FROM fair))
+                         FOR UPDATE SKIP LOCKED) AS r
+               LIMIT %(limit)s)
+RETURNING run_id, id
+"""
+_EFFECTS = """
+UPDATE effects SET hinted_until = clock_timestamp() + make_interval(secs => %(alive_s)s::float8)
+ WHERE (reminder_id, kind) IN (SELECT reminder_id, kind FROM effects
+                                WHERE open AND hinted_until < clock_timestamp() AND not_before <= clock_timestamp()
+                                ORDER BY reminder_id LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
+RETURNING reminder_id
+"""
+# A run is to be closed when every candidate is decided and every mail has ended, or reported after two hours at the latest.
+_CLOSING = """
+UPDATE runs SET hinted_until = clock_timestamp() + make_interval(secs => %(alive_s)s::float8)
+ WHERE id IN (SELECT n.id FROM runs n
+               WHERE n.closed_at IS NULL AND n.state = 'open' AND n.hinted_until < clock_timestamp()
+                 AND NOT EXISTS (SELECT FROM chunks c WHERE c.run_id = n.id AND c.open)
+                 AND (NOT EXISTS (SELECT FROM reminders r WHERE r.run_id = n.id AND r.open)
+                      OR (n.reported_at IS NULL AND n.opened_at < now() - make_interval(secs => %(patience_s)s::float8)))
+               ORDER BY n.id LIMIT %(limit)s FOR UPDATE OF n SKIP LOCKED)
+RETURNING id
+"""
+_REPORTS = """
+UPDATE runs SET hinted_until = clock_timestamp() + make_interval(secs => %(alive_s)s::float8)
+ WHERE id IN (SELECT id FROM runs WHERE closed_at IS NOT NULL AND reported_at IS NULL AND hinted_until < clock_timestamp()
+               ORDER BY id LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
+RETURNING id
+"""
+
+
+def due_runs(conn: Connection, *, alive_s: float, limit: int = 20) -> list[int]:
+    """Runs whose candidates are to be fixed."""
+    return [row[0] for row in conn.execute(_RUNS, {"alive_s": alive_s, "limit": limit})]
+
+
+def open_chunks(conn: Connection, *, alive_s: float, limit: int) -> list[tuple[int, int]]:
+    """(run, number) of chunks with undecided candidates."""
+    return [(row[0], row[1]) for row in conn.execute(_CHUNKS, {"alive_s": alive_s, "limit": limit})]
+
+
+def due_reminders(conn: Connection, *, alive_s: float, limit: int) -> dict[int, list[int]]:
+    """By run: reminders that may leave now, each open run in its turn, `limit` in all."""
+    found: dict[int, list[int]] = {}
+    for run_id, reminder_id in conn.execute(_REMINDERS, {"alive_s": alive_s, "limit": limit}):
+        found.setdefault(run_id, []).append(reminder_id)
+    return {run_id: sorted(ids) for run_id, ids in found.items()}
+
+
+def due_effects(conn: Connection, *, alive_s: float, limit: int) -> list[int]:
+    """Reminders whose effects are due."""
+    return [row[0] for row in conn.execute(_EFFECTS, {"alive_s": alive_s, "limit": limit})]
+
+
+def closing_runs(conn: Connection, *, alive_s: float, patience_s: float, limit: int = 20) -> list[int]:
+    """Runs to be closed, or to be reported before their end, or closed and not yet reported."""
+    parameters = {"alive_s": alive_s, "patience_s": patience_s, "limit": limit}
+    return [row[0] for query in (_CLOSING, _REPORTS) for row in conn.execute(query, parameters)]

@@ -1,0 +1,190 @@
+"""Runs: one firing of a rule each, its candidates fixed once, its progress read from the rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from psycopg import sql
+from psycopg.rows import class_row
+
+from store.filters import compile_filter
+
+if TYPE_CHECKING:
+    from datetime import date, datetime
+
+    from store.connection import Connection
+    from store.rules import PinnedRule
+    from workflow.filters import Filter
+
+CHUNK_INVOICES = 500
+
+_LATEST = "SELECT rule_id, max(due_at) FROM runs WHERE request_key IS NULL GROUP BY rule_id"
+_INSERT = """
+INSERT INTO runs (rule_id, rule_version, due_at, request_key, missed, level)
+VALUES (%(rule_id)s, %(version)s, %(due_at)s::timestamptz, %(request_key)s::text, %(missed)s, %(level)s)
+ON CONFLICT DO NOTHING
+RETURNING id
+"""
+_BY_REQUEST = "SELECT id FROM runs WHERE rule_id = %(rule_id)s AND request_key = %(request_key)s"
+_READ = """
+SELECT id, rule_id, rule_version, due_at, request_key, missed, level, state, problem, candidates, started_by, created_at,
+       opened_at, closed_at, reported_at
+  FROM runs
+"""
+_LOCK_DUE = sql.SQL(_READ + " WHERE id = %(run_id)s AND state = 'due' FOR UPDATE SKIP LOCKED")
+_OPEN = """
+UPDATE runs SET state = 'open', opened_at = now(), hinted_until = '-infinity',
+       candidates = (SELECT coalesce(sum(cardinality(invoice_ids)), 0) FROM chunks WHERE run_id = %(run_id)s)
+ WHERE id = %(run_id)s AND state = 'due'
+RETURNING candidates
+"""
+_END = """
+UPDATE runs SET state = %(state)s::text, problem = %(problem)s::text, closed_at = now(), hinted_until = '-infinity',
+       candidates = coalesce(candidates, 0)
+ WHERE id = %(run_id)s AND state IN ('due', 'open')
+"""
+# A chunk never splits a customer: all of a customer's rows take the number of the first.
+_CHUNKS = """
+INSERT INTO chunks (run_id, number, invoice_ids)
+SELECT %(run_id)s, number, array_agg(id ORDER BY customer_id, id)
+  FROM (SELECT id, customer_id,
+               ((min(place) OVER (PARTITION BY customer_id)) - 1) / %(size)s::bigint AS number
+          FROM (SELECT i.id, i.customer_id, row_number() OVER (ORDER BY i.customer_id, i.id) AS place
+                  FROM invoices i JOIN customers c ON c.id = i.customer_id
+                 WHERE {selected}) AS placed) AS numbered
+ GROUP BY number
+"""
+SELECTED = "i.open AND i.kind = 'invoice' AND i.company_id = %(company_id)s AND ({filter})"
+
+_COUNTS = """
+SELECT (SELECT coalesce(sum(cardinality(invoice_ids)), 0) FROM chunks WHERE run_id = %(run_id)s AND open) AS undecided,
+       count(*) FILTER (WHERE state IN ('due', 'claimed')) AS waiting,
+       count(*) FILTER (WHERE state = 'armed') AS leaving,
+       count(*) FILTER (WHERE state = 'sent') AS sent,
+       count(*) FILTER (WHERE state = 'in_doubt') AS in_doubt,
+       count(*) FILTER (WHERE state = 'failed') AS failed,
+       count(*) FILTER (WHERE state = 'cancelled') AS cancelled
+  FROM reminders WHERE run_id = %(run_id)s
+"""
+_REASONS = """
+SELECT reason, count(*) FROM candidates WHERE run_id = %(run_id)s GROUP BY reason ORDER BY count(*) DESC, reason LIMIT 100
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """One firing of a rule; `request_key` is None for one that its schedule made."""
+
+    id: int
+    rule_id: int
+    rule_version: int
+    due_at: datetime
+    request_key: str | None
+    missed: int
+    level: int | None
+    state: str
+    problem: str | None
+    candidates: int | None
+    started_by: str
+    created_at: datetime
+    opened_at: datetime | None
+    closed_at: datetime | None
+    reported_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """Where a run's candidates and mails stand: candidates undecided, then mails by state."""
+
+    undecided: int
+    waiting: int
+    leaving: int
+    sent: int
+    in_doubt: int
+    failed: int
+    cancelled: int
+
+    @property
+    def unfinished(self) -> int:
+        """Mails of which the end is not known, in doubt included."""
+        return self.waiting + self.leaving + self.in_doubt
+
+
+def latest_due(conn: Connection) -> dict[int, datetime]:
+    """The last instant for which each rule's schedule made a run."""
+    return dict(conn.execute(_LATEST).fetchall())
+
+
+def insert(
+    conn: Connection, pinned: PinnedRule, *, due_at: datetime, missed: int = 0, request_key: str | None = None
+) -> int | None:
+    """Make the run of this instant, or of this request; None when it exists: any number of schedulers make one."""
+    parameters = {
+        "rule_id": pinned.id,
+        "version": pinned.version,
+        "due_at": due_at,
+        "request_key": request_key,
+        "missed": missed,
+        "level": pinned.rule.level,
+    }
+    row = conn.execute(_INSERT, parameters).fetchone()
+    return row[0] if row else None
+
+
+def by_request(conn: Connection, rule_id: int, request_key: str) -> int | None:
+    """The run that this request made."""
+    row = conn.execute(_BY_REQUEST, {"rule_id": rule_id, "request_key": request_key}).fetchone()
+    return row[0] if row else None
+
+
+def read(conn: Connection, run_id: int) -> Run | None:
+    """One run."""
+    with conn.cursor(row_factory=class_row(Run)) as cursor:
+        return cursor.execute(_READ + " WHERE id = %(run_id)s", {"run_id": run_id}).fetchone()
+
+
+def latest(conn: Connection, limit: int = 50) -> list[Run]:
+    """The newest runs first."""
+    with conn.cursor(row_factory=class_row(Run)) as cursor:
+        return cursor.execute(_READ + " ORDER BY id DESC LIMIT %(limit)s", {"limit": limit}).fetchall()
+
+
+def lock_due(conn: Connection, run_id: int) -> Run | None:
+    """Lock a run whose candidates are not fixed yet; None when another worker does it or has done it."""
+    with conn.cursor(row_factory=class_row(Run)) as cursor:
+        return cursor.execute(_LOCK_DUE, {"run_id": run_id}).fetchone()
+
+
+def selected(filter_: Filter, company_id: int, today: date) -> tuple[sql.Composed, dict[str, object]]:
+    """The WHERE of a rule's candidates over invoices i and customers c, with its parameters."""
+    where, parameters = compile_filter(filter_, today)
+    return sql.SQL(SELECTED).format(filter=where), parameters | {"company_id": company_id}
+
+
+def fix_candidates(conn: Connection, run: Run, pinned: PinnedRule, today: date) -> int:
+    """Fix the run's candidates in chunks and open it. Returns their number."""
+    where, parameters = selected(pinned.rule.filter, pinned.company_id, today)
+    chunks = sql.SQL(_CHUNKS).format(selected=where)
+    conn.execute(chunks, parameters | {"run_id": run.id, "size": CHUNK_INVOICES})
+    row = conn.execute(_OPEN, {"run_id": run.id}).fetchone()
+    return int(row[0]) if row else 0
+
+
+def end(conn: Connection, run_id: int, *, state: str, problem: str | None = None) -> bool:
+    """Close a run, or refuse or fail it with the problem. False when it had ended."""
+    return conn.execute(_END, {"run_id": run_id, "state": state, "problem": problem}).rowcount == 1
+
+
+def progress(conn: Connection, run_id: int) -> Progress:
+    """Count from the rows where the run stands."""
+    with conn.cursor(row_factory=class_row(Progress)) as cursor:
+        counted = cursor.execute(_COUNTS, {"run_id": run_id}).fetchone()
+    if counted is None:
+        raise LookupError(f"run {run_id} could not be counted")
+    return counted
+
+
+def reasons(conn: Connection, run_id: int) -> dict[str, int]:
+    """How many candidates got each verdict."""
+    return dict(conn.execute(_REASONS, {"run_id": run_id}).fetchall())

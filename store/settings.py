@@ -1,0 +1,86 @@
+"""This instance: whether it is a test, what time business has, and the switch that stops all mail."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from psycopg.rows import class_row
+
+if TYPE_CHECKING:
+    from store.connection import Connection
+
+# Whoever closes a gate (stop, a hold, a deactivated rule) takes this lock alone; each tick shares it while it arms. So no
+# mail is armed after a gate's change was committed, and nothing waits for longer than one tick.
+GATES_LOCK = "hashtext('relance.gates')"
+
+_READ = """
+SELECT test_instance, coalesce(business_now, now()) AS business_now, business_now IS NOT NULL AS clock_is_set,
+       stopped_because, stopped_at, report_account_id
+  FROM settings
+"""
+_STOP = "UPDATE settings SET stopped_because = %(because)s::text, stopped_at = now() WHERE stopped_because IS NULL"
+_RESUME = "UPDATE settings SET stopped_because = NULL, stopped_at = NULL WHERE stopped_because IS NOT NULL"
+_SET_CLOCK = "UPDATE settings SET business_now = %(now)s::timestamptz"
+_WAKE = (
+    "UPDATE reminders SET not_before = now(), waits_for = NULL WHERE open AND state = 'due' AND waits_for = 'window'"
+)
+_MAKE_TEST = "UPDATE settings SET test_instance = true"
+_REPORT_ACCOUNT = "UPDATE settings SET report_account_id = %(account_id)s"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The one row, read once per unit of work. `business_now` is aware, in UTC."""
+
+    test_instance: bool
+    business_now: datetime
+    clock_is_set: bool
+    stopped_because: str | None
+    stopped_at: datetime | None
+    report_account_id: int | None
+
+
+def read(conn: Connection) -> Settings:
+    """The settings as they stand."""
+    with conn.cursor(row_factory=class_row(Settings)) as cursor:
+        settings = cursor.execute(_READ).fetchone()
+    if settings is None:
+        raise LookupError("the settings row is missing")
+    return settings
+
+
+def close_gates(conn: Connection) -> None:
+    """Wait for the ticks that are arming now; until this transaction ends, none begins."""
+    conn.execute(f"SELECT pg_advisory_xact_lock({GATES_LOCK})")
+
+
+def stop(conn: Connection, *, because: str) -> bool:
+    """Stop all mail. False when it was stopped already."""
+    close_gates(conn)
+    return conn.execute(_STOP, {"because": because}).rowcount == 1
+
+
+def resume(conn: Connection) -> bool:
+    """Let mail leave again. False when nothing was stopped."""
+    return conn.execute(_RESUME).rowcount == 1
+
+
+def make_test_instance(conn: Connection) -> None:
+    """Say that this database is a test's: rules fire on it only where they allow it, and it may have a clock of its own."""
+    conn.execute(_MAKE_TEST)
+
+
+def set_clock(conn: Connection, now: datetime) -> None:
+    """Set the business clock of a test instance and wake what waited for a send window.
+
+    Raises psycopg.errors.CheckViolation on a production instance.
+    """
+    conn.execute(_SET_CLOCK, {"now": now.astimezone(UTC)})
+    conn.execute(_WAKE)
+
+
+def set_report_account(conn: Connection, account_id: int) -> None:
+    """The account that sends run reports."""
+    conn.execute(_REPORT_ACCOUNT, {"account_id": account_id})
