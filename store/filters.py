@@ -61,9 +61,9 @@ OPERATORS: Final[dict[Op, LiteralString]] = {
 def compile_filter(filter_: Filter, today: date) -> tuple[Composed, dict[str, object]]:
     """Return a WHERE expression over `invoices i JOIN customers c`, and its parameters (named filter_0, filter_1 …).
 
-    It is true for exactly the invoices that `workflow.filters.matches` selects. Use it in a WHERE, never under a NOT: it
-    may be null instead of false. Only below a `not` is a comparison made two-valued; elsewhere it is left bare, so that
-    an index can serve it.
+    It is true for exactly the invoices that `workflow.filters.matches` selects. Use it in a WHERE, never under a NOT,
+    since it may be null instead of false. Only below a `not` is a comparison made two-valued; elsewhere it is left
+    bare, so that an index can serve it.
     """
     parameters: dict[str, object] = {}
     return _where(filter_, today, parameters, negated=False), parameters
