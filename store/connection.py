@@ -16,10 +16,11 @@ if TYPE_CHECKING:
 Connection = psycopg.Connection[tuple[Any, ...]]
 Pool = ConnectionPool[Connection]
 
-# A generic plan is chosen once for each prepared statement: replanning arrays of ids costs more than half of a tick.
+# A generic plan is chosen once for each prepared statement: replanning arrays of ids costs more than half of a tick. Every
+# query here goes by key; a plan made while a table was still empty must not scan it once it has grown.
 _OPTIONS = (
     "-c statement_timeout=60s -c lock_timeout=10s -c idle_in_transaction_session_timeout=60s"
-    " -c plan_cache_mode=force_generic_plan -c timezone=UTC -c jit=off"
+    " -c plan_cache_mode=force_generic_plan -c enable_seqscan=off -c timezone=UTC -c jit=off"
 )
 
 _ACT = """

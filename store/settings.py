@@ -51,6 +51,15 @@ def read(conn: Connection) -> Settings:
     return settings
 
 
+def database_now(conn: Connection) -> datetime:
+    """The database's wall clock, which machine time is counted on."""
+    row = conn.execute("SELECT clock_timestamp()").fetchone()
+    if row is None:
+        raise LookupError("the database told no time")
+    now: datetime = row[0]
+    return now
+
+
 def close_gates(conn: Connection) -> None:
     """Wait for the ticks that are arming now; until this transaction ends, none begins."""
     conn.execute(f"SELECT pg_advisory_xact_lock({GATES_LOCK})")

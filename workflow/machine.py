@@ -50,7 +50,7 @@ def _machine() -> Machine:
 MACHINE = _machine()
 STATES: tuple[str, ...] = tuple(MACHINE.states)
 NEXT: dict[tuple[str, str], str] = {
-    (transition.source, trigger): transition.dest
+    (transition.source, trigger): str(transition.dest)
     for trigger, event in MACHINE.events.items()
     for transitions in event.transitions.values()
     for transition in transitions

@@ -1,0 +1,1 @@
+"""Figures that a sceptic can repeat: python -m benchmarks --help."""

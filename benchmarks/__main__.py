@@ -1,0 +1,38 @@
+"""python -m benchmarks reserve send [--json]: rates, CPU and memory of the engine on this machine."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+from benchmarks.engine import measure
+
+
+def main() -> None:
+    """Run the stages asked for and print their figures."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("stages", nargs="+", choices=["reserve", "send"])
+    parser.add_argument("--invoices", type=int, default=200_000)
+    parser.add_argument("--seconds", type=float, default=20)
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--connections", type=int, default=8)
+    parser.add_argument("--threads", type=int, default=4)
+    parser.add_argument("--json", action="store_true")
+    chosen = parser.parse_args()
+    figures = measure(
+        invoices=chosen.invoices,
+        seconds=chosen.seconds,
+        processes=chosen.processes,
+        connections=chosen.connections,
+        threads=chosen.threads,
+    )
+    figures = {stage: figures[stage] for stage in chosen.stages} | {"duplicates": figures["duplicates"]}
+    if chosen.json:
+        print(json.dumps(figures))
+        return
+    for stage, figure in figures.items():
+        print(f"{stage}: {json.dumps(figure, indent=2)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,146 @@
+"""The processes: one worker with its threads and its sender; a scheduler with relay and sweep; and who restarts the dead."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import psycopg
+import redis
+from dramatiq.worker import Worker
+
+from store import settings as stored
+from store.connection import Pool, pool
+from workers import actors
+from workers.broker import QUEUES, RedisHints, make_broker
+from workers.log import log
+from workers.office import Office
+from workers.relay import relay
+from workers.scheduler import ClockWatch, fire_unless_jumped
+from workers.sender import Sender
+from workers.sending import settle
+from workers.sweep import sweep
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from types import FrameType
+
+    from workers.settings import Settings
+
+_PAUSE_S = 0.2
+
+
+def identity(role: str) -> str:
+    """Who writes: shown in the journal and the ledger of attempts."""
+    return f"{role}:{socket.gethostname()[:40]}:{os.getpid()}"
+
+
+@contextlib.contextmanager
+def stopping() -> Iterator[threading.Event]:
+    """An event that SIGTERM and SIGINT set, for the time of a process's work."""
+    stop = threading.Event()
+
+    def ask(_signal: int, _frame: FrameType | None) -> None:
+        stop.set()
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def working(settings: Settings, *, threads: int) -> Iterator[None]:
+    """Take hints and work in this process until the block ends; what is on its way is finished first."""
+    with pool(settings.database_url, actor=identity("worker"), size=threads + 3) as connections:
+        office = Office(pool=connections, settings=settings)
+        sender = Sender(connections, settings, settle)
+        sender.start()
+        broker = make_broker(settings.redis_url)
+        actors.declare(broker, office, sender)
+        worker = Worker(broker, queues=set(QUEUES.values()), worker_threads=threads, worker_timeout=100)
+        worker.start()
+        try:
+            yield
+        finally:
+            worker.stop(timeout=30_000)
+            sender.stop()
+            broker.close()
+
+
+def work(settings: Settings, *, threads: int) -> None:
+    """One worker process, until SIGTERM or SIGINT."""
+    with stopping() as stop, working(settings, threads=threads):
+        log("worker_started", threads=threads, connections=settings.connections)
+        stop.wait()
+    log("worker_stopped")
+
+
+def schedule(settings: Settings, stop: threading.Event) -> None:
+    """Scheduler, relay and sweep in one loop, until `stop`. A server that is away is waited for."""
+    with pool(settings.database_url, actor=identity("scheduler"), size=2) as connections:
+        hints = RedisHints(settings.redis_url)
+        watch: ClockWatch | None = None
+        next_sweep = next_fire = 0.0
+        while not stop.is_set():
+            given = 0
+            try:
+                if watch is None:
+                    watch = _watch(connections)
+                now = time.monotonic()
+                if now >= next_fire:
+                    next_fire = now + 1
+                    fire_unless_jumped(connections, watch)
+                if now >= next_sweep:
+                    next_sweep = now + settings.sweep_s
+                    sweep(connections)
+                given = relay(connections, hints, settings)
+            except (psycopg.Error, redis.RedisError, OSError) as error:
+                log("scheduler_waits", level="warning", error=type(error).__name__)
+                stop.wait(1)
+            stop.wait(0.01 if given else _PAUSE_S)
+
+
+def _watch(connections: Pool) -> ClockWatch:
+    with connections.connection() as conn:
+        return ClockWatch(stored.database_now(conn))
+
+
+def supervise(commands: Sequence[Sequence[str]], stop: threading.Event, *, environment: dict[str, str]) -> None:
+    """Keep these commands running until `stop`: one that dies is started again, ever slower while it dies at once."""
+    children: list[tuple[Sequence[str], subprocess.Popen[bytes], float]] = []
+    waits = [0.0] * len(commands)
+    for command in commands:
+        children.append((command, _start(command, environment), time.monotonic()))
+    try:
+        while not stop.wait(0.1):
+            for place, (command, child, since) in enumerate(children):
+                if child.poll() is None:
+                    continue
+                lived_s = time.monotonic() - since
+                waits[place] = 0.2 if lived_s > 10 else min(10.0, max(0.2, waits[place] * 2))
+                log("restarted", level="warning", command=" ".join(command[-4:]), status=child.returncode)
+                stop.wait(waits[place])
+                children[place] = (command, _start(command, environment), time.monotonic())
+    finally:
+        for _, child, _ in children:
+            child.terminate()
+        for _, child, _ in children:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                child.wait(60)
+            child.kill()
+            child.wait()
+
+
+def _start(command: Sequence[str], environment: dict[str, str]) -> subprocess.Popen[bytes]:
+    # A session of its own: Ctrl+C reaches the supervisor alone, which stops its children in order.
+    return subprocess.Popen([sys.executable, "-m", "scripts.main", *command], env=environment, start_new_session=True)

@@ -1,0 +1,381 @@
+"""The sender: one thread a process that drives a few kept connections and arms and confirms mails by the tick.
+
+An actor hands over ready mails and waits; a connection uploads each but for its dot; the tick arms them together in one
+transaction (store.tick), together with everything answered since the last one; then the dots leave. What becomes of a mail
+that did not leave is written by `settle`, on a thread of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections import defaultdict
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import wait as wait_for
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+import psycopg
+
+from store import claims
+from store.tick import Answered, Ticked, Uploaded, tick
+from workers.log import log
+from workers.smtp import Refused, Reply, SmtpConnection, Unreachable, connect
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from store.companies import Account, Company
+    from store.connection import Connection, Pool
+    from workers.settings import Settings
+
+Fate = Literal["sent", "withdrawn", "not_started", "refused", "unreachable", "disarmed", "unknown"]
+
+_GATHER_S = 0.003
+_IDLE_S = 10.0
+_PATIENCE_S = 30.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ready:
+    """A claimed and rendered mail. `stuffed`: its bytes for SMTP, all but the final dot."""
+
+    mail: Uploaded
+    account: Account
+    password: str | None
+    company: Company
+    recipients: tuple[str, ...]
+    stuffed: bytes
+    deferrals: int
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """What became of a mail. `withdrawn`, `not_started`, `refused`, `unreachable`, `disarmed`: it surely did not leave.
+
+    `unknown`: its dot may have left; nobody but the sweep, evidence or a person may touch it.
+    """
+
+    fate: Fate
+    reply: Reply | None = None
+    step: str = ""
+    error: str = ""
+
+
+@dataclass(slots=True, eq=False)
+class _Item:
+    ready: Ready
+    done: Future[Delivery] = field(default_factory=Future)
+    started: bool = False
+    armed: asyncio.Future[bool] | None = None
+    arming_since: float = 0.0
+
+
+def boottime() -> float:
+    """Seconds that go on while the machine sleeps, where it can tell; what the dot's budget is counted on."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+
+
+class Sender:
+    """Start it, `deliver` from any thread, stop it."""
+
+    def __init__(
+        self,
+        pool: Pool,
+        settings: Settings,
+        settle: Callable[[Connection, Ready, Delivery], None],
+    ) -> None:
+        """`settle` writes down, in its own transaction, what became of a mail that was not sent."""
+        self._pool = pool
+        self._settings = settings
+        self._settle = settle
+        self._waiting: dict[int, asyncio.Queue[_Item | None]] = defaultdict(asyncio.Queue)
+        self._limits: dict[int, int] = {}
+        self._serving: dict[int, int] = defaultdict(int)
+        self._uploaded: list[_Item] = []
+        self._answered: list[_Item] = []
+        self._replies: dict[int, Reply] = {}
+        self._held: set[_Item] = set()
+        self._companies: dict[int, Company] = {}
+        self._database = ThreadPoolExecutor(1, "relance-tick")
+        self._settling = ThreadPoolExecutor(1, "relance-settle")
+        self._loop = asyncio.new_event_loop()
+        self._stirred = asyncio.Event()
+        self._stopping = False
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._thread = threading.Thread(target=self._run, name="relance-sender", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Finish what has begun to leave, give back what has not, close the connections."""
+        self._loop.call_soon_threadsafe(self._stop)
+        self._thread.join()
+        self._settling.shutdown()
+        self._database.shutdown()
+
+    def deliver(self, mails: Sequence[Ready]) -> list[Delivery | None]:
+        """Hand mails over and wait until each is decided; None for one still in a slow server's hands after 30 s.
+
+        Mails that no connection has taken by then come back as `not_started`: one silent account holds nobody up.
+        """
+        items = [_Item(ready) for ready in mails]
+        self._loop.call_soon_threadsafe(self._take, items)
+        pending = wait_for([item.done for item in items], timeout=_PATIENCE_S).not_done
+        if pending:
+            self._loop.call_soon_threadsafe(self._give_up, [item for item in items if item.done in pending])
+            wait_for(pending, timeout=1)
+        return [item.done.result() if item.done.done() else None for item in items]
+
+    # ------------------------------------------------------------ inside the loop's thread
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        self._loop.run_until_complete(self._main())
+        self._loop.close()
+
+    async def _main(self) -> None:
+        renewing = asyncio.create_task(self._renew())
+        while not (self._stopping and not self._held):
+            await self._stirred.wait()
+            self._stirred.clear()
+            if self._uploaded or self._answered:
+                await self._gather()
+                await self._tick()
+        renewing.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _stop(self) -> None:
+        self._stopping = True
+        self._give_up(list(self._held))
+        for account_id, serving in self._serving.items():
+            for _ in range(serving):
+                self._waiting[account_id].put_nowait(None)
+        self._stirred.set()
+
+    def _take(self, items: list[_Item]) -> None:
+        for item in items:
+            self._held.add(item)
+            self._companies[item.ready.company.id] = item.ready.company
+            self._limits[item.ready.account.id] = item.ready.account.max_connections
+            self._waiting[item.ready.account.id].put_nowait(item)
+        if self._stopping:
+            self._give_up(items)
+        for account_id in {item.ready.account.id for item in items}:
+            while self._serving[account_id] < min(self._share(account_id), self._demand(account_id)):
+                self._serving[account_id] += 1
+                task = asyncio.create_task(self._serve(account_id))
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
+
+    def _give_up(self, items: list[_Item]) -> None:
+        for item in items:
+            if not item.started:
+                item.started = True
+                self._decide(item, Delivery("not_started"))
+
+    def _demand(self, account_id: int) -> int:
+        return self._serving[account_id] + self._waiting[account_id].qsize()
+
+    def _share(self, account_id: int) -> int:
+        """Connections an account may have: half of the worker's at most while another has work."""
+        total = self._settings.connections
+        others = any(
+            self._serving[other] or self._waiting[other].qsize() for other in self._limits if other != account_id
+        )
+        return max(1, min(self._limits[account_id], total // 2 if others else total))
+
+    async def _serve(self, account_id: int) -> None:
+        """One connection's life: mail after mail of one account, until it has been idle for a while."""
+        connection: SmtpConnection | None = None
+        try:
+            while self._serving[account_id] <= self._share(account_id):
+                async with asyncio.timeout(_IDLE_S):
+                    item = await self._waiting[account_id].get()
+                if item is None:
+                    break
+                if not item.started:
+                    item.started = True
+                    connection = await self._send(item, connection)
+        except TimeoutError:
+            pass
+        finally:
+            self._serving[account_id] -= 1
+            if connection:
+                await connection.quit()
+
+    async def _send(self, item: _Item, connection: SmtpConnection | None) -> SmtpConnection | None:
+        """Take one mail through; the connection to use for the next, None where it is spent."""
+        ready = item.ready
+        try:
+            if connection is None or connection.closed:
+                connection = await connect(ready.account, ready.password)
+            await connection.upload(ready.account.from_address, ready.recipients, ready.stuffed)
+        except Refused as refusal:
+            self._decide(item, Delivery("refused", refusal.reply, refusal.step))
+            return await self._after_refusal(connection, refusal)
+        except Unreachable as error:
+            self._decide(item, Delivery("unreachable", error=str(error)))
+            if connection:
+                connection.abort()
+            return None
+        if not await self._arm(item):
+            connection.abort()
+            return None
+        if boottime() - item.arming_since > self._settings.dot_budget_s:
+            connection.abort()
+            self._decide(item, Delivery("disarmed", error="too long between arming and the dot"))
+            return None
+        try:
+            reply = await connection.dot(self._settings.answer_s)
+        except Refused as refusal:
+            self._decide(item, Delivery("refused", refusal.reply, "dot"))
+            return await self._after_refusal(connection, refusal)
+        except Exception as error:  # noqa: BLE001 - whatever it was, the dot may have left
+            connection.abort()
+            self._decide(item, Delivery("unknown", error=f"{type(error).__name__}: {error}"))
+            return None
+        self._replies[id(item)] = reply
+        self._answered.append(item)
+        self._stirred.set()
+        return connection
+
+    async def _after_refusal(self, connection: SmtpConnection | None, refusal: Refused) -> SmtpConnection | None:
+        if connection is None or connection.closed or refusal.reply.code == 421:
+            if connection:
+                connection.abort()
+            return None
+        if refusal.step == "dot":
+            return connection
+        try:
+            await connection.reset()
+        except (Refused, Unreachable):
+            connection.abort()
+            return None
+        return connection
+
+    async def _arm(self, item: _Item) -> bool:
+        item.armed = self._loop.create_future()
+        self._uploaded.append(item)
+        self._stirred.set()
+        return await item.armed
+
+    async def _gather(self) -> None:
+        """Let the tick be worth its commit: wait a moment for the connections that are about to be ready."""
+        until = self._loop.time() + _GATHER_S
+        while len(self._uploaded) < sum(self._serving.values()) and self._loop.time() < until:
+            await asyncio.sleep(_GATHER_S / 3)
+
+    async def _tick(self) -> None:
+        uploaded, self._uploaded = self._uploaded, []
+        answered, self._answered = self._answered, []
+        since = boottime()
+        for item in uploaded:
+            item.arming_since = since
+        try:
+            done = await self._loop.run_in_executor(self._database, self._write, uploaded, answered)
+        except (psycopg.Error, OSError) as error:
+            log("tick_failed", error=type(error).__name__, uploaded=len(uploaded), answered=len(answered))
+            for item in uploaded:
+                self._release(item, Delivery("disarmed", error=type(error).__name__))
+            await self._repeat_sent(answered)
+            return
+        self._apply(uploaded, answered, done)
+
+    async def _repeat_sent(self, answered: list[_Item]) -> None:
+        """Sent was not written: again, each alone, so that one bad row stops no other; for as long as the process lives."""
+        for item in answered:
+            try:
+                done = await self._loop.run_in_executor(self._database, self._write, [], [item])
+            except (psycopg.Error, OSError):
+                self._answered.append(item)
+            else:
+                self._apply([], [item], done)
+        if self._answered:
+            self._loop.call_later(0.5, self._stirred.set)
+
+    def _write(self, uploaded: list[_Item], answered: list[_Item]) -> Ticked:
+        with self._pool.connection() as conn:
+            return tick(
+                conn,
+                [item.ready.mail for item in uploaded],
+                [
+                    Answered(
+                        reminder_id=item.ready.mail.reminder_id,
+                        fence=item.ready.mail.fence,
+                        company_id=item.ready.mail.company_id,
+                        invoice_ids=tuple(item.ready.mail.versions),
+                        reply=str(self._replies[id(item)]),
+                    )
+                    for item in answered
+                ],
+                lease_s=self._settings.armed_lease_s,
+                companies=self._companies,
+            )
+
+    def _apply(self, uploaded: list[_Item], answered: list[_Item], done: Ticked) -> None:
+        again = False
+        for item in uploaded:
+            reminder_id = item.ready.mail.reminder_id
+            if reminder_id in done.armed and item.armed:
+                item.armed.set_result(True)
+            elif reminder_id in done.withdrawn:
+                self._release(item, Delivery("withdrawn"))
+            else:
+                self._uploaded.append(item)
+                again = True
+        for item in answered:
+            reminder_id = item.ready.mail.reminder_id
+            if reminder_id in done.sent:
+                self._finish(item, Delivery("sent", self._replies.pop(id(item))))
+            elif reminder_id in done.ended:
+                log("accepted_after_its_end", level="error", reminder=reminder_id)
+                self._finish(item, Delivery("sent", self._replies.pop(id(item))))
+            else:
+                self._answered.append(item)
+                again = True
+        if again:
+            self._loop.call_later(0.01, self._stirred.set)
+
+    def _release(self, item: _Item, delivery: Delivery) -> None:
+        """Not armed: the connection closes without the dot, and the mail is given back."""
+        if item.armed and not item.armed.done():
+            item.armed.set_result(False)
+        self._decide(item, delivery)
+
+    def _decide(self, item: _Item, delivery: Delivery) -> None:
+        """Write down what became of a mail that was not sent, then let its actor know."""
+        self._loop.run_in_executor(self._settling, self._write_down, item, delivery)
+
+    def _write_down(self, item: _Item, delivery: Delivery) -> None:
+        try:
+            with self._pool.connection() as conn:
+                self._settle(conn, item.ready, delivery)
+        except (psycopg.Error, OSError) as error:
+            log("settle_failed", reminder=item.ready.mail.reminder_id, fate=delivery.fate, error=type(error).__name__)
+        self._loop.call_soon_threadsafe(self._finish, item, delivery)
+
+    def _finish(self, item: _Item, delivery: Delivery) -> None:
+        self._held.discard(item)
+        if not item.done.done():
+            item.done.set_result(delivery)
+        if self._stopping:
+            self._stirred.set()
+
+    async def _renew(self) -> None:
+        """Keep the leases of what waits in this process."""
+        while True:
+            await asyncio.sleep(self._settings.lease_s / 3)
+            ids = [item.ready.mail.reminder_id for item in self._held]
+            if ids:
+                await self._loop.run_in_executor(self._settling, self._renew_leases, ids)
+
+    def _renew_leases(self, ids: list[int]) -> None:
+        try:
+            with self._pool.connection() as conn:
+                claims.renew(conn, ids, lease_s=self._settings.lease_s)
+        except (psycopg.Error, OSError) as error:
+            log("renew_failed", error=type(error).__name__)

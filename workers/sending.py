@@ -1,0 +1,310 @@
+"""From a hint to a mail on its way: claim, decide again, render, hand over to the sender; and what follows a refusal."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from letters.mime import Attachment, Envelope, as_json, assemble, stuffed
+from letters.variables import LetterValues, StatementLine
+from letters.variables import Company as LetterCompany
+from letters.variables import Contact as LetterContact
+from letters.variables import Customer as LetterCustomer
+from store import claims, companies, facts, holds, outcomes, settings
+from store.tick import Uploaded
+from workers.log import log
+from workers.sender import Ready
+from workers.settings import secret
+from workflow.decision import REMINDED, as_released, decide_customer
+from workflow.errors import InvalidInput, RelanceError
+from workflow.windows import is_open, next_open
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from store.claims import Claimed
+    from store.companies import Account, Company
+    from store.connection import Connection
+    from store.rules import PinnedRule
+    from workers.office import Office
+    from workers.sender import Delivery, Sender
+    from workers.smtp import Reply
+    from workflow.decision import Verdict
+    from workflow.facts import InvoiceFacts, Language
+
+_LADDER_S = (60, 300, 900, 3600)
+_LONGEST_S = 4 * 3600
+_ROUNDS = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Wanted:
+    """A claimed reminder with what its mail is to say."""
+
+    claimed: Claimed
+    pinned: PinnedRule
+    company: Company
+    account: Account
+    verdicts: tuple[Verdict, ...]
+    originals: dict[int, tuple[str, str, bytes, bytes]]
+    thread: tuple[str, ...]
+    now: datetime
+
+
+def send_reminders(office: Office, sender: Sender, reminder_ids: Sequence[int]) -> None:
+    """Send what is still to be sent of these. A mail withdrawn because its facts changed is claimed and rendered again."""
+    ids = list(reminder_ids)
+    for _ in range(_ROUNDS):
+        ready = _render(office, _claim(office, ids))
+        if not ready:
+            return
+        fates = sender.deliver(ready)
+        ids = [
+            one.mail.reminder_id
+            for one, delivery in zip(ready, fates, strict=True)
+            if delivery and delivery.fate == "withdrawn"
+        ]
+        if not ids:
+            return
+
+
+def _claim(office: Office, ids: Sequence[int]) -> list[_Wanted]:
+    """One transaction: obey the windows, claim, decide again on today's facts, let go of what is no longer due."""
+    with office.pool.connection() as conn:
+        here = settings.read(conn)
+        sellers = companies.companies(conn)
+        for company_id in claims.companies_of(conn, ids):
+            window = sellers[company_id].window
+            if not is_open(window, here.business_now):
+                pause = (next_open(window, here.business_now) - here.business_now).total_seconds()
+                claims.wait_for_window(conn, ids, company_id, 3600 if here.clock_is_set else pause)
+        claimed = claims.claim(conn, ids, lease_s=office.settings.lease_s)
+        if not claimed:
+            return []
+        accounts = companies.accounts(conn)
+        held = claims.invoices(conn, [one.id for one in claimed])
+        wanted = []
+        for one in claimed:
+            pinned = office.pinned(conn, one.rule_id, one.rule_version)
+            company, account = sellers[one.company_id], accounts[pinned.account_id]
+            if not companies.spend_tokens(conn, account, 1):
+                wait_s = 60 / (account.per_minute or 60) * (1 + len(wanted))
+                outcomes.give_back(conn, one.id, one.fence, wait_s=wait_s)
+                continue
+            verdicts = _decide(conn, one, pinned, company, list(held[one.id]), here.business_now)
+            if verdicts:
+                listed = [verdict.invoice.id for verdict in verdicts]
+                wanted.append(
+                    _Wanted(
+                        claimed=one,
+                        pinned=pinned,
+                        company=company,
+                        account=account,
+                        verdicts=verdicts,
+                        originals=claims.originals(conn, listed) if pinned.rule.attach_invoices else {},
+                        thread=tuple(claims.thread(conn, listed)) if one.level else (),
+                        now=here.business_now,
+                    )
+                )
+        return wanted
+
+
+def _decide(
+    conn: Connection, one: Claimed, pinned: PinnedRule, company: Company, invoice_ids: list[int], now: datetime
+) -> tuple[Verdict, ...]:
+    """What the mail may still be about; the others are dropped, and with nothing left the reminder ends."""
+    today = company.day(now)
+    asking = facts.Asking(
+        company_id=company.id,
+        today=today,
+        min_days_between_mails=company.min_days_between_mails,
+        run_id=one.run_id,
+        rule_id=None if pinned.rule.counts else pinned.id,
+        besides=(one.id,),
+    )
+    found = [as_released(each) for each in facts.load(conn, invoice_ids, asking)]
+    verdicts = decide_customer(found, pinned.rule, today)
+    kept = [verdict for verdict in verdicts if verdict.reason == REMINDED]
+    first = next((verdict.recipient for verdict in kept if verdict.recipient), None)
+    kept = [
+        verdict
+        for verdict in kept
+        if first and verdict.recipient and verdict.recipient.contact.email.lower() == first.contact.email.lower()
+    ]
+    if not kept:
+        reason = verdicts[0].reason if verdicts else "paid"
+        state = "failed" if reason in {"no_recipient", "suppressed"} else "cancelled"
+        outcomes.end(conn, one.id, one.fence, state=state, problem=reason, error=None, day=today)
+        return ()
+    dropped = sorted(set(invoice_ids) - {verdict.invoice.id for verdict in kept})
+    if dropped:
+        outcomes.settle_invoices(conn, [one.id], "release", "dropped", only=dropped)
+    return tuple(kept)
+
+
+def _render(office: Office, wanted: Sequence[_Wanted]) -> list[Ready]:
+    """Compose each mail. One whose text, attachment or account is wrong fails alone."""
+    ready = []
+    for one in wanted:
+        try:
+            ready.append(_compose(office, one))
+        except RelanceError as error:
+            with office.pool.connection() as conn:
+                outcomes.end(
+                    conn,
+                    one.claimed.id,
+                    one.claimed.fence,
+                    state="failed",
+                    problem="not_rendered",
+                    error=str(error)[:500],
+                    day=one.company.day(one.now),
+                )
+            log("not_rendered", level="error", reminder=one.claimed.id, error=type(error).__name__)
+    return ready
+
+
+def _compose(office: Office, one: _Wanted) -> Ready:
+    rule, company, account = one.pinned.rule, one.company, one.account
+    invoices = [verdict.invoice for verdict in one.verdicts]
+    customer = invoices[0].customer
+    found = one.verdicts[0].recipient
+    if found is None:
+        raise LookupError("a decided mail has a recipient")
+    contact = found.contact
+    wished: tuple[Language | None, ...] = (contact.language, customer.language, company.language, *rule.texts)
+    language = next(each for each in wished if each in rule.texts)
+    values = letter_values(company, invoices, contact.name, one.claimed.level, one.now, language, rule.title)
+    parts = office.stationery.compose(rule.texts[language], values)
+    attachments = []
+    for invoice in invoices if rule.attach_invoices else ():
+        if invoice.id not in one.originals:
+            raise InvalidInput(field="attachment", value=invoice.number, reason="the invoice's original is not archived")
+        name, media_type, _, content = one.originals[invoice.id]
+        attachments.append(Attachment(name=name, media_type=media_type, content=content))
+    envelope = Envelope(
+        message_id=one.claimed.message_id,
+        date=one.now.astimezone(company.clock),
+        sender=(account.from_name, account.from_address),
+        recipient=(contact.name, contact.email),
+        reply_to=rule.reply_to,
+        cc=rule.cc,
+        references=one.thread,
+        language=language,
+        reminder=one.claimed.id,
+    )
+    content = assemble(parts, envelope, attachments)
+    return Ready(
+        mail=Uploaded(
+            reminder_id=one.claimed.id,
+            fence=one.claimed.fence,
+            company_id=company.id,
+            customer_id=customer.id,
+            customer_version=customer.row_version,
+            versions={invoice.id: invoice.row_version for invoice in invoices},
+            recipient=contact.email,
+            parts=as_json(parts, envelope, attachments),
+            sha256=hashlib.sha256(content).digest(),
+        ),
+        account=account,
+        password=secret(account.password_ref) if account.password_ref else None,
+        company=company,
+        recipients=(contact.email, *rule.cc, *rule.bcc),
+        stuffed=stuffed(content),
+        deferrals=one.claimed.deferrals,
+    )
+
+
+def letter_values(
+    company: Company,
+    invoices: Sequence[InvoiceFacts],
+    contact_name: str,
+    level: int | None,
+    now: datetime,
+    language: Language,
+    rule_title: str,
+) -> LetterValues:
+    """What a mail about these invoices of one customer says: the run, the preview and the tests ask here."""
+    customer = invoices[0].customer
+    return LetterValues(
+        company=LetterCompany(
+            name=company.name,
+            legal_line=company.legal_line,
+            siren=company.siren or "",
+            address=company.address,
+            iban=company.iban or "",
+            bic=company.bic or "",
+            email=company.email,
+            phone=company.phone,
+        ),
+        customer=LetterCustomer(number=customer.number, name=customer.name, kind=customer.kind),
+        contact=LetterContact(name=contact_name),
+        invoices=[
+            StatementLine(
+                number=one.number, issued_on=one.issued_on, due_on=one.due_on, total=one.total, balance=one.balance
+            )
+            for one in sorted(invoices, key=lambda each: (each.due_on or each.issued_on, each.number))
+        ],
+        level=0 if level is None else level + 1,
+        today=company.day(now),
+        language=language,
+        currency=invoices[0].currency,
+        rule_title=rule_title,
+    )
+
+
+def settle(conn: Connection, ready: Ready, delivery: Delivery) -> None:
+    """Write down what became of a mail that the sender did not send. Called with an old fence, it changes nothing."""
+    reminder_id, fence = ready.mail.reminder_id, ready.mail.fence
+    match delivery.fate:
+        case "sent":
+            pass
+        case "unknown":
+            log("unanswered", level="warning", reminder=reminder_id, error=delivery.error)
+        case "withdrawn":
+            outcomes.give_back(conn, reminder_id, fence, step="withdrawn")
+        case "not_started":
+            outcomes.give_back(conn, reminder_id, fence, wait_s=5)
+        case "disarmed":
+            outcomes.give_back(conn, reminder_id, fence, wait_s=1, error=delivery.error, step="disarmed")
+        case "unreachable":
+            _defer(conn, ready, delivery.error)
+        case "refused" if delivery.reply:
+            _refused(conn, ready, delivery.reply, delivery.step)
+        case _:
+            raise AssertionError(delivery)
+
+
+def _refused(conn: Connection, ready: Ready, reply: Reply, step: str) -> None:
+    """RFC 5321 section 4.2.1: 4xx may pass later, 5xx will not. Before MAIL it is the account's trouble, not the mail's."""
+    words = f"{step}: {reply}"
+    if step == "auth" and reply.code >= 500:
+        settings.close_gates(conn)
+        holds.hold_account(conn, ready.account.id, because=f"the server refused the login: {reply.code}")
+        log("account_held", level="error", account=ready.account.id, code=reply.code)
+        outcomes.give_back(conn, ready.mail.reminder_id, ready.mail.fence, error=words, step="deferred")
+    elif reply.code < 500 or step in {"connect", "ehlo", "auth"}:
+        _defer(conn, ready, words)
+    else:
+        if step == "rcpt" and "5.1.1" in reply.text:
+            outcomes.suppress(conn, ready.mail.recipient, f"{reply.code} 5.1.1")
+        _fail(conn, ready, "refused", words)
+
+
+def _defer(conn: Connection, ready: Ready, error: str) -> None:
+    """Back-off: 1, 5, 15, 60 minutes, then every four hours, five days at most."""
+    step = ready.deferrals
+    wait_s = _LADDER_S[step] if step < len(_LADDER_S) else _LONGEST_S
+    reminder_id, fence = ready.mail.reminder_id, ready.mail.fence
+    if outcomes.give_back(
+        conn, reminder_id, fence, error=error, wait_s=wait_s, waits_for="server", step="deferred"
+    ):
+        _fail(conn, ready, "expired", error)
+
+
+def _fail(conn: Connection, ready: Ready, problem: str, error: str) -> None:
+    day = ready.company.day(settings.read(conn).business_now)
+    outcomes.end(
+        conn, ready.mail.reminder_id, ready.mail.fence, state="failed", problem=problem, error=error, day=day
+    )

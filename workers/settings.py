@@ -1,0 +1,112 @@
+"""The settings of a process: the only reader of the environment."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING
+
+from workflow.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+# Every variable with its meaning and unit; a test compares it with the README and with Settings.
+VARIABLES: dict[str, str] = {
+    "DATABASE_URL": "PostgreSQL 15 or newer; with REDIS_URL set too, nothing is embedded",
+    "REDIS_URL": "Redis 7 or Valkey 8 or newer; carries hints only",
+    "RELANCE_CONNECTIONS": "mail connections a worker process keeps open at most",
+    "RELANCE_LEASE_S": "seconds for which a claimed reminder is one worker's",
+    "RELANCE_ANSWER_S": "seconds to wait for the answer to a final dot (RFC 5321 section 4.5.3.2.6 asks for 600)",
+    "RELANCE_QUARANTINE_S": "seconds after which a reminder in doubt may be sent again",
+    "RELANCE_DOT_BUDGET_S": "seconds between the start of arming and the final dot, beyond which the dot is not sent",
+    "RELANCE_SWEEP_S": "seconds between two sweeps",
+    "RELANCE_HINT_S": "seconds after which a hint without effect is given again",
+    "RELANCE_CLOSE_S": "seconds after which a run that has not ended is reported all the same",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What a process works with; seconds are of the machine's or the database's clock, never of business."""
+
+    database_url: str = ""
+    redis_url: str = ""
+    connections: int = 8
+    lease_s: float = 60
+    answer_s: float = 600
+    quarantine_s: float = 1800
+    dot_budget_s: float = 1.5
+    sweep_s: float = 2
+    hint_s: float = 60
+    close_s: float = 7200
+
+    @property
+    def armed_lease_s(self) -> float:
+        """An armed reminder is in doubt once the answer can no longer come."""
+        return self.answer_s + self.lease_s
+
+    @property
+    def embedded(self) -> bool:
+        """Neither server is named: the private ones are started."""
+        return not (self.database_url and self.redis_url)
+
+
+def read(environment: Mapping[str, str] | None = None) -> Settings:
+    """Read the variables of VARIABLES. Raises InvalidInput for a value that is no number, or for times that contradict
+    each other: a dead process may deliver its dot for as long as its lease, the server's patience and TCP allow.
+    """  # noqa: D205 - one sentence
+    environment = os.environ if environment is None else environment
+    values: dict[str, str | int | float] = {}
+    for known in fields(Settings):
+        name = known.name.upper() if known.name.endswith("_url") else f"RELANCE_{known.name.upper()}"
+        raw = environment.get(name, "").strip()
+        if not raw:
+            continue
+        values[known.name] = raw if isinstance(known.default, str) else _number(name, raw, type(known.default))
+    if bool(values.get("database_url")) != bool(values.get("redis_url")):
+        missing = "REDIS_URL" if values.get("database_url") else "DATABASE_URL"
+        raise InvalidInput(field=missing, value="", reason="set both DATABASE_URL and REDIS_URL, or neither")
+    settings = Settings(**values)  # type: ignore[arg-type]
+    check(settings)
+    return settings
+
+
+def check(settings: Settings) -> None:
+    """Refuse times that contradict each other. Raises InvalidInput naming the variable."""
+    if settings.quarantine_s <= settings.armed_lease_s:
+        raise InvalidInput(
+            field="RELANCE_QUARANTINE_S",
+            value=settings.quarantine_s,
+            reason=f"must be longer than answer and lease together, {settings.armed_lease_s:g} s",
+        )
+    if not 0 < settings.dot_budget_s < settings.lease_s:
+        raise InvalidInput(
+            field="RELANCE_DOT_BUDGET_S",
+            value=settings.dot_budget_s,
+            reason="must be positive and shorter than the lease",
+        )
+
+
+def _number(name: str, raw: str, kind: type) -> int | float:
+    try:
+        value: int | float = kind(raw)
+    except ValueError:
+        raise InvalidInput(field=name, value=raw, reason="must be a number") from None
+    if not 0 < value < 1e9:
+        raise InvalidInput(field=name, value=raw, reason="must be greater than zero")
+    return value
+
+
+def secret(reference: str) -> str:
+    """The secret behind `env:NAME` or `file:PATH`. Raises InvalidInput naming the reference, never the secret."""
+    kind, _, place = reference.partition(":")
+    if kind == "env" and place in os.environ:
+        return os.environ[place]
+    if kind == "file":
+        try:
+            with open(place, encoding="utf-8") as file:  # noqa: PTH123 - a place that an administrator named
+                return file.read().strip()
+        except (OSError, UnicodeDecodeError):
+            pass
+    raise InvalidInput(field="password", value=reference, reason="this reference leads to no secret here")

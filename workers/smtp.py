@@ -1,0 +1,252 @@
+"""One kept SMTP connection that can stop before the final dot.
+
+RFC 5321 for the conversation, RFC 2920 for pipelining, RFC 3207 for STARTTLS with a verified certificate. Until the dot is
+written, whatever goes wrong, the mail has surely not left.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import socket
+import ssl
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from store.companies import Account
+
+_STEP_S = 60.0
+_MAX_REPLY_LINES = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A server's answer: its code and its text, one line."""
+
+    code: int
+    text: str
+
+    def __str__(self) -> str:
+        """As it would be quoted."""
+        return f"{self.code} {self.text}"
+
+
+class Refused(Exception):  # noqa: N818 - what the server did
+    """The server said no, at this step: the mail has surely not been accepted."""
+
+    def __init__(self, step: str, reply: Reply) -> None:
+        """Keep both."""
+        self.step = step
+        self.reply = reply
+        super().__init__(f"{step}: {reply}")
+
+
+class Unreachable(Exception):  # noqa: N818 - what happened
+    """No conversation, or none any more; before the dot this is certain."""
+
+
+class Unverified(Unreachable):
+    """The server could not be trusted with mail: no TLS where it is required, or a certificate that does not hold."""
+
+
+class SmtpConnection:
+    """One connection to an account's server, from greeting to QUIT."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Made by `connect`."""
+        self._reader = reader
+        self._writer = writer
+        self.features: dict[str, str] = {}
+
+    async def upload(self, sender: str, recipients: Sequence[str], stuffed: bytes) -> None:
+        """Hand over everything but the final dot. `stuffed`: CRLF lines, dots doubled, ending in CRLF.
+
+        Raises Refused or Unreachable; the first recipient's refusal refuses the mail, another's only loses the copy.
+        """
+        size = f" SIZE={len(stuffed)}" if "SIZE" in self.features else ""
+        commands = [f"MAIL FROM:<{sender}>{size}", *(f"RCPT TO:<{recipient}>" for recipient in recipients), "DATA"]
+        replies = await self._converse(commands)
+        for step, reply in (("mail", replies[0]), ("rcpt", replies[1]), ("data", replies[-1])):
+            if reply.code >= 400:
+                if replies[-1].code == 354:
+                    self.abort()
+                raise Refused(step, reply)
+        self._writer.write(stuffed)
+        await self._drained()
+
+    async def dot(self, timeout_s: float) -> Reply:
+        """Write the final dot and wait for its answer. Raises Refused (certain), or Unreachable (nobody knows)."""
+        self._writer.write(b".\r\n")
+        reply = await self._reply(timeout_s)
+        if not 200 <= reply.code < 300:
+            raise Refused("dot", reply)
+        return reply
+
+    async def reset(self) -> None:
+        """Ready for another mail after a refusal. Raises Unreachable."""
+        await self._converse(["RSET"])
+
+    def abort(self) -> None:
+        """Close without another byte: a mail without its dot is no mail."""
+        self._writer.transport.abort()
+
+    @property
+    def closed(self) -> bool:
+        """Nothing can be sent on it any more."""
+        return self._writer.transport.is_closing() or self._reader.at_eof()
+
+    async def quit(self) -> None:
+        """Leave politely, and at once."""
+        try:
+            self._writer.write(b"QUIT\r\n")
+            await self._reply(2)
+        except (Unreachable, OSError):
+            pass
+        self.abort()
+
+    async def _converse(self, commands: Sequence[str]) -> list[Reply]:
+        if "PIPELINING" in self.features:
+            self._writer.write("".join(f"{command}\r\n" for command in commands).encode("ascii"))
+            return [await self._reply(_STEP_S) for _ in commands]
+        replies = []
+        for command in commands:
+            self._writer.write(f"{command}\r\n".encode("ascii"))
+            replies.append(await self._reply(_STEP_S))
+            if replies[-1].code >= 400 and command != "DATA" and len(replies) <= 2:
+                replies += [Reply(503, "not asked")] * (len(commands) - len(replies))
+                break
+        return replies
+
+    async def _reply(self, timeout_s: float) -> Reply:
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await self._read_reply()
+        except TimeoutError:
+            raise Unreachable(f"no answer within {timeout_s:g} s") from None
+        except (OSError, asyncio.IncompleteReadError) as error:
+            raise Unreachable(f"connection lost: {type(error).__name__}") from None
+        except ValueError:
+            raise Unreachable("an answer that is not SMTP") from None
+
+    async def _read_reply(self) -> Reply:
+        texts = []
+        for _ in range(_MAX_REPLY_LINES):
+            line = await self._reader.readline()
+            if not line.endswith(b"\n"):
+                raise asyncio.IncompleteReadError(line, None)
+            code = int(line[:3])
+            texts.append(_printable(line[4:]))
+            if line[3:4] != b"-":
+                if not 200 <= code < 600:
+                    raise ValueError(code)
+                return Reply(code, " ".join(texts)[:500])
+        raise ValueError("endless")
+
+    async def _drained(self) -> None:
+        try:
+            async with asyncio.timeout(_STEP_S):
+                await self._writer.drain()
+        except (OSError, TimeoutError) as error:
+            raise Unreachable(f"connection lost: {type(error).__name__}") from None
+
+    async def hello(self, name: str) -> None:
+        """EHLO; keeps the features offered. Raises Refused or Unreachable."""
+        self._writer.write(f"EHLO {name}\r\n".encode("ascii"))
+        reply_lines = await self._ehlo_lines()
+        self.features = {}
+        for line in reply_lines[1:]:
+            keyword, _, value = line.partition(" ")
+            self.features[keyword.upper()] = value
+
+    async def _ehlo_lines(self) -> list[str]:
+        lines: list[str] = []
+        for _ in range(_MAX_REPLY_LINES):
+            try:
+                async with asyncio.timeout(_STEP_S):
+                    line = await self._reader.readline()
+                code = int(line[:3])
+            except (OSError, ValueError) as error:
+                raise Unreachable(f"no answer to EHLO: {type(error).__name__}") from None
+            lines.append(_printable(line[4:]))
+            if code >= 400:
+                raise Refused("ehlo", Reply(code, lines[-1]))
+            if line[3:4] != b"-":
+                return lines
+        raise Unreachable("an endless answer to EHLO")
+
+    async def greeting(self) -> None:
+        """The server's first word. Raises Refused (a 421, say) or Unreachable."""
+        reply = await self._reply(_STEP_S)
+        if reply.code >= 400:
+            raise Refused("connect", reply)
+
+    async def start_tls(self, context: ssl.SSLContext, host: str, name: str) -> None:
+        """STARTTLS, verified, then EHLO again. Raises Unverified where it is not offered or the certificate does not hold."""
+        if "STARTTLS" not in self.features:
+            raise Unverified("the server offers no STARTTLS")
+        (reply,) = await self._converse(["STARTTLS"])
+        if reply.code != 220:
+            raise Unverified(f"STARTTLS refused: {reply}")
+        if self._reader._buffer:  # type: ignore[attr-defined]  # noqa: SLF001 - words in clear after 220 are an attacker's
+            raise Unverified("the server spoke in clear after STARTTLS")
+        try:
+            await self._writer.start_tls(context, server_hostname=host, ssl_handshake_timeout=30)
+        except ssl.SSLError as error:
+            raise Unverified(f"TLS: {error.reason}") from None
+        except OSError as error:
+            raise Unreachable(f"TLS: {type(error).__name__}") from None
+        await self.hello(name)
+
+    async def log_in(self, username: str, password: str) -> None:
+        """AUTH PLAIN, else LOGIN (RFC 4954). Raises Refused at step `auth`."""
+        offered = self.features.get("AUTH", "").upper().split()
+        if "PLAIN" in offered or not offered:
+            token = base64.b64encode(f"\0{username}\0{password}".encode()).decode()
+            (reply,) = await self._converse([f"AUTH PLAIN {token}"])
+        else:
+            (reply,) = await self._converse(["AUTH LOGIN"])
+            for word in (username, password):
+                if reply.code == 334:
+                    (reply,) = await self._converse([base64.b64encode(word.encode()).decode()])
+        if reply.code != 235:
+            raise Refused("auth", reply)
+
+
+async def connect(account: Account, password: str | None, *, name: str = "localhost") -> SmtpConnection:
+    """Connect, verify and log in, as the account asks. Raises Refused, Unreachable or Unverified."""
+    context = None if account.security == "plain" else ssl.create_default_context(cafile=account.ca_file)
+    try:
+        async with asyncio.timeout(30):
+            reader, writer = await asyncio.open_connection(
+                account.host,
+                account.port,
+                ssl=context if account.security == "implicit-tls" else None,
+                limit=64 * 1024,
+            )
+    except ssl.SSLError as error:
+        raise Unverified(f"TLS: {error.reason}") from None
+    except (OSError, TimeoutError) as error:
+        raise Unreachable(f"cannot connect: {type(error).__name__}") from None
+    raw: socket.socket = writer.get_extra_info("socket")
+    raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 60_000)
+    connection = SmtpConnection(reader, writer)
+    try:
+        await connection.greeting()
+        await connection.hello(name)
+        if account.security == "starttls-required" and context:
+            await connection.start_tls(context, account.host, name)
+        if account.username and password is not None:
+            await connection.log_in(account.username, password)
+    except BaseException:
+        connection.abort()
+        raise
+    return connection
+
+
+def _printable(raw: bytes) -> str:
+    return "".join(char if char.isprintable() else "?" for char in raw.decode("utf-8", "replace").strip())
