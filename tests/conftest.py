@@ -1,0 +1,150 @@
+"""The servers that tests run on: those that the environment names, or private ones, shared by all workers of a run.
+
+Nothing that a named server holds is touched: databases are our own, created and dropped, and so is a logical database
+of Redis, which must be empty.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psycopg
+import pytest
+import redis
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
+
+from scripts.embedded import attached
+from store.connection import connect
+from store.migrations import migrate
+from workers.settings import read
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from store.connection import Connection
+
+FOLDER = "RELANCE_TEST_FOLDER"
+OURS = "relance:tests"
+REDIS_DATABASES = 16
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # The workers inherit the name; `throwaway` removes folders of this prefix that a killed run left behind.
+    if not hasattr(config, "workerinput"):
+        place = Path("/tmp" if os.geteuid() == 0 else tempfile.gettempdir())  # noqa: S108 - mkdtemp makes it private
+        os.environ[FOLDER] = tempfile.mkdtemp(prefix="relance-throwaway-tests-", dir=place)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):
+        folder = Path(os.environ.pop(FOLDER))
+        if (folder / ".s.PGSQL.5432").exists():  # a killed worker could not stop them
+            with attached(folder):
+                pass
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def servers() -> Generator[tuple[str, str]]:
+    """The PostgreSQL and the Redis that this run uses: two addresses, of databases that are not to be touched."""
+    settings = read()
+    if settings.embedded:
+        with attached(Path(os.environ[FOLDER])) as private:
+            yield private.database_url, private.redis_url
+    else:
+        yield settings.database_url, settings.redis_url
+
+
+@pytest.fixture(scope="session")
+def template(servers: tuple[str, str], testrun_uid: str, worker_id: str) -> Generator[str]:
+    """The name of a migrated database from which this worker's others are made."""
+    with administering(servers[0]) as server:
+        name = f"relance_test_{testrun_uid[:12]}_{worker_id}"
+        try:
+            server.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        except psycopg.errors.InsufficientPrivilege:
+            pytest.fail("the role of DATABASE_URL may not create databases: ALTER ROLE … CREATEDB", pytrace=False)
+        try:
+            with connect(of_database(servers[0], name)) as conn:
+                migrate(conn)
+            yield name
+        finally:
+            drop(server, name)
+
+
+@pytest.fixture(scope="session")
+def shared_database_url(servers: tuple[str, str], template: str) -> Generator[str]:
+    """This worker's database of tests that roll back."""
+    with administering(servers[0]) as server:
+        yield from copied(server, servers[0], template, f"{template}_shared")
+
+
+@pytest.fixture
+def database(shared_database_url: str) -> Generator[Connection]:
+    """A connection inside a transaction that is rolled back at the end: `conn.transaction()` is a savepoint in it."""
+    with connect(shared_database_url) as conn:
+        conn.execute("SELECT 1")
+        yield conn
+        conn.rollback()
+
+
+@pytest.fixture
+def database_url(servers: tuple[str, str], template: str) -> Generator[str]:
+    """A fresh, migrated database of the test's own, for more than one connection."""
+    with administering(servers[0]) as server:
+        yield from copied(server, servers[0], template, f"{template}_own")
+
+
+@pytest.fixture
+def empty_database_url(servers: tuple[str, str], template: str) -> Generator[str]:
+    """A fresh database without any schema."""
+    with administering(servers[0]) as server:
+        yield from copied(server, servers[0], "template1", f"{template}_empty")
+
+
+@pytest.fixture
+def redis_url(servers: tuple[str, str], worker_id: str) -> Generator[str]:
+    """A logical database of Redis of this worker's own, empty."""
+    with redis.Redis.from_url(servers[1]) as client:
+        named = client.get_connection_kwargs().get("db", 0)
+    free = [number for number in range(REDIS_DATABASES) if number != named]
+    mine = free[int(worker_id.removeprefix("gw")) % len(free) if worker_id != "master" else 0]
+    url = f"{servers[1].partition('?')[0]}?db={mine}"
+    with redis.Redis.from_url(url) as client:
+        if client.dbsize() and not client.exists(OURS):
+            pytest.fail(
+                f"the Redis database {mine} is not empty, and tests empty it: name another REDIS_URL", pytrace=False
+            )
+        client.flushdb()
+        client.set(OURS, worker_id)
+        yield url
+        client.flushdb()
+
+
+def administering(url: str) -> Connection:
+    return psycopg.connect(url, autocommit=True, connect_timeout=10)
+
+
+def copied(server: Connection, url: str, template: str, name: str) -> Generator[str]:
+    names = {"name": sql.Identifier(name), "template": sql.Identifier(template)}
+    server.execute(sql.SQL("CREATE DATABASE {name} TEMPLATE {template}").format(**names))
+    try:
+        yield of_database(url, name)
+    finally:
+        drop(server, name)
+
+
+def drop(server: Connection, name: str) -> None:
+    with suppress(psycopg.OperationalError):  # the server has gone: so has the database
+        server.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+def of_database(url: str, name: str) -> str:
+    """The same server, another database."""
+    return make_conninfo(url, dbname=name)
