@@ -194,8 +194,10 @@ CREATE TABLE payments (
     amount      numeric NOT NULL CHECK (amount <> 0 AND scale(amount) <= 3 AND abs(amount) < 1e12),
     received_on date NOT NULL,
     recorded_at timestamptz NOT NULL DEFAULT now(),
+    reverses_id bigint UNIQUE REFERENCES payments,                      -- a payment is reversed once, and whole
     UNIQUE (company_id, reference),                                     -- the same payment is booked once
-    CHECK ((amount < 0) = (kind = 'reversal'))
+    CHECK ((amount < 0) = (kind = 'reversal')),
+    CHECK ((reverses_id IS NOT NULL) = (kind = 'reversal'))
 );
 CREATE INDEX payments_by_invoice ON payments (invoice_id);                            -- an invoice's ledger: explain
 CREATE INDEX payments_unallocated ON payments (customer_id) WHERE invoice_id IS NULL; -- credit on account: store.facts
@@ -475,6 +477,7 @@ BEGIN
                 'total', CASE WHEN o.total <> n.total THEN jsonb_build_array(o.total::text, n.total::text) END,
                 'currency', CASE WHEN o.currency <> n.currency THEN jsonb_build_array(o.currency, n.currency) END,
                 'commercial_state', CASE WHEN o.commercial_state <> n.commercial_state THEN jsonb_build_array(o.commercial_state, n.commercial_state) END,
+                'kind', CASE WHEN o.kind <> n.kind THEN jsonb_build_array(o.kind, n.kind) END,
                 'number', CASE WHEN o.number <> n.number THEN jsonb_build_array(o.number, n.number) END,
                 'company_id', CASE WHEN o.company_id <> n.company_id THEN jsonb_build_array(o.company_id, n.company_id) END,
                 'customer_id', CASE WHEN o.customer_id <> n.customer_id THEN jsonb_build_array(o.customer_id, n.customer_id) END,
@@ -516,18 +519,26 @@ BEGIN
     END IF;
     RETURN NULL;
 END $$;
+CREATE TRIGGER users_journal AFTER INSERT OR UPDATE ON users FOR EACH ROW
+    EXECUTE FUNCTION journal_row('user', 'id', 'name,email', '');
 CREATE TRIGGER customers_journal AFTER INSERT OR UPDATE ON customers FOR EACH ROW
     EXECUTE FUNCTION journal_row('customer', 'id', 'name,email,postal_address', 'row_version,created_at');
 CREATE TRIGGER contacts_journal AFTER INSERT OR UPDATE OR DELETE ON contacts FOR EACH ROW
     EXECUTE FUNCTION journal_row('contact', 'id', 'name,email', 'created_at');
 CREATE TRIGGER payments_journal AFTER INSERT ON payments FOR EACH ROW
-    EXECUTE FUNCTION journal_row('payment', 'id', '', 'recorded_at');
+    EXECUTE FUNCTION journal_row('payment', 'id', 'reference', 'recorded_at');
 CREATE TRIGGER pauses_journal AFTER INSERT OR UPDATE ON pauses FOR EACH ROW
-    EXECUTE FUNCTION journal_row('pause', 'id', '', 'created_at');
+    EXECUTE FUNCTION journal_row('pause', 'id', 'reason', 'created_at');
+CREATE TRIGGER tag_categories_journal AFTER INSERT OR UPDATE OR DELETE ON tag_categories FOR EACH ROW
+    EXECUTE FUNCTION journal_row('tag_category', 'id', '', '');
+CREATE TRIGGER tags_journal AFTER INSERT OR UPDATE OR DELETE ON tags FOR EACH ROW
+    EXECUTE FUNCTION journal_row('tag', 'id', '', '');
+CREATE TRIGGER invoice_attachments_journal AFTER INSERT OR UPDATE OR DELETE ON invoice_attachments FOR EACH ROW
+    EXECUTE FUNCTION journal_row('original', 'invoice_id', 'name', '');
 CREATE TRIGGER customer_taggings_journal AFTER INSERT OR DELETE ON customer_taggings FOR EACH ROW
     EXECUTE FUNCTION journal_row('customer_tagging', 'customer_id', '', '');
 CREATE TRIGGER companies_journal AFTER INSERT OR UPDATE ON companies FOR EACH ROW
-    EXECUTE FUNCTION journal_row('company', 'id', '', '');
+    EXECUTE FUNCTION journal_row('company', 'id', 'name,email,phone,address,legal_line', '');
 CREATE TRIGGER mail_accounts_journal AFTER INSERT OR UPDATE ON mail_accounts FOR EACH ROW
     EXECUTE FUNCTION journal_row('account', 'id', 'from_name,from_address,username', '');
 CREATE TRIGGER rules_journal AFTER INSERT OR UPDATE ON rules FOR EACH ROW
@@ -568,3 +579,5 @@ CREATE TRIGGER contacts_touch AFTER INSERT OR UPDATE OR DELETE ON contacts FOR E
 CREATE TRIGGER pauses_touch AFTER INSERT OR UPDATE ON pauses FOR EACH ROW EXECUTE FUNCTION touch_owner();
 CREATE TRIGGER payments_touch AFTER INSERT ON payments FOR EACH ROW EXECUTE FUNCTION touch_owner();
 CREATE TRIGGER customer_taggings_touch AFTER INSERT OR DELETE ON customer_taggings FOR EACH ROW EXECUTE FUNCTION touch_owner();
+CREATE TRIGGER invoice_attachments_touch AFTER INSERT OR UPDATE OR DELETE ON invoice_attachments FOR EACH ROW
+    EXECUTE FUNCTION touch_owner();
