@@ -12,7 +12,7 @@ from letters.variables import Company, Contact, Customer, LetterValues, Statemen
 SAMPLE: Final = LetterValues(
     company=Company(
         name="Ateliers Morvan",
-        legal_line="SAS au capital de 50 000 € · RCS Nantes 732 829 320",
+        legal_line="SAS au capital de 50\N{NARROW NO-BREAK SPACE}000\N{NO-BREAK SPACE}€ · RCS Nantes 732 829 320",
         siren="732 829 320",
         address="12 quai de la Fosse\n44000 Nantes",
         iban="FR7630006000011234567890189",

@@ -23,40 +23,40 @@ from workflow.errors import InvalidInput
         ("-0.001", "EUR", "0,00\u00a0€", "€0.00"),
     ],
 )
-def test_an_amount_is_written_as_its_reader_expects(amount, currency, french, english):
+def test_an_amount_is_written_as_its_reader_expects(amount: str, currency: str, french: str, english: str) -> None:
     assert money(Decimal(amount), currency, "fr") == french
     assert money(Decimal(amount), currency, "en") == english
 
 
-def test_an_amount_that_is_no_number_is_refused():
+def test_an_amount_that_is_no_number_is_refused() -> None:
     with pytest.raises(InvalidInput, match="amount: is not a number"):
         money(Decimal("NaN"), "EUR", "fr")
 
 
 @pytest.mark.parametrize("currency", ["", "eur", "EURO", "E\r\nX"])
-def test_an_unknown_currency_is_refused_by_name(currency):
+def test_an_unknown_currency_is_refused_by_name(currency: str) -> None:
     with pytest.raises(InvalidInput, match="currency"):
         money(Decimal(1), currency, "fr")
 
 
-def test_only_the_first_of_a_month_is_premier():
+def test_only_the_first_of_a_month_is_premier() -> None:
     assert long_day(date(2026, 3, 1), "fr") == "1er mars 2026"
     assert long_day(date(2026, 3, 11), "fr") == "11 mars 2026"
     assert long_day(date(2026, 8, 31), "fr") == "31 août 2026"
     assert long_day(date(2026, 3, 1), "en") == "1 March 2026"
 
 
-def test_a_day_in_a_table_is_short_and_cannot_be_misread():
+def test_a_day_in_a_table_is_short_and_cannot_be_misread() -> None:
     assert short_day(date(2026, 3, 1), "fr") == "01/03/2026"
     assert short_day(date(2026, 3, 1), "en") == "1 Mar 2026"
 
 
-def test_an_iban_is_read_in_groups_of_four_that_no_line_break_parts():
+def test_an_iban_is_read_in_groups_of_four_that_no_line_break_parts() -> None:
     assert grouped_by_four("FR763000 6000011234567890189") == "FR76 3000 6000 0112 3456 7890 189".replace(" ", "\u00a0")
     assert grouped_by_four("") == ""
 
 
-def test_the_values_of_a_mail_are_formatted_in_a_blink():
+def test_the_values_of_a_mail_are_formatted_in_a_blink() -> None:
     template_variables(SAMPLE)
     started_s = process_time()
     for _ in range(200):

@@ -1,5 +1,8 @@
+from __future__ import annotations
+
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
@@ -11,29 +14,32 @@ from letters.texts import TemplateError, check_subject, check_text, render, rend
 from letters.variables import LISTS, VARIABLES, template_variables
 from workflow.errors import InvalidInput
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 PAYLOADS = Path(__file__).resolve().parents[2] / "shared" / "data" / "payloads"
 VALUES = template_variables(SAMPLE)
 
 
-def html(source, values=VALUES):
+def html(source: str, values: Mapping[str, Any] = VALUES) -> str:
     return to_html(render(source, values, field="header"))
 
 
-def text(source, values=VALUES):
+def text(source: str, values: Mapping[str, Any] = VALUES) -> str:
     return to_text(render(source, values, field="header"))
 
 
-def named(name):
+def named(name: str) -> dict[str, Any]:
     return template_variables(replace(SAMPLE, customer=replace(SAMPLE.customer, name=name)))
 
 
-def refusal(source):
+def refusal(source: str) -> TemplateError:
     with pytest.raises(TemplateError) as refused:
         check_text(source, field="header")
     return refused.value
 
 
-def payloads(name):
+def payloads(name: str) -> list[str]:
     path = PAYLOADS / name
     if not path.exists():
         pytest.skip(f"{name} is not beside this checkout")
@@ -41,10 +47,10 @@ def payloads(name):
 
 
 @pytest.mark.parametrize("name", sorted(VARIABLES))
-def test_every_documented_variable_can_be_used(name):
+def test_every_documented_variable_can_be_used(name: str) -> None:
     if name in LISTS:
         check_text("{{ " + name + " | length }}", field="header")
-    elif name.split(".")[0] in LISTS.values():
+    elif name.partition(".")[0] in LISTS.values():
         check_text("{% for invoice in invoices %}{{ " + name + " }}{% endfor %}", field="header")
     else:
         check_text("{{ " + name + " }}", field="header")
@@ -63,18 +69,18 @@ def test_every_documented_variable_can_be_used(name):
         ("{{ customer }}", 1, "customer.number"),
     ],
 )
-def test_a_misspelt_name_is_refused_with_its_line_and_the_name_meant(source, line, nearest):
+def test_a_misspelt_name_is_refused_with_its_line_and_the_name_meant(source: str, line: int, nearest: str) -> None:
     refused = refusal(source)
     assert (refused.field, refused.line, refused.nearest) == ("header", line, nearest)
     assert f"line {line}" in str(refused)
     assert nearest in str(refused)
 
 
-def test_an_invoice_is_known_inside_its_loop_only():
+def test_an_invoice_is_known_inside_its_loop_only() -> None:
     assert refusal("{{ invoice.number }}").line == 1
 
 
-def test_a_syntax_error_names_its_line():
+def test_a_syntax_error_names_its_line() -> None:
     refused = refusal("Bonjour,\n\n{% if totals.count %}")
     assert isinstance(refused, InvalidInput)
     assert refused.line == 3
@@ -136,11 +142,11 @@ def test_a_syntax_error_names_its_line():
     ],
     ids=lambda source: source[:40],
 )
-def test_what_could_reach_out_or_fill_the_memory_is_refused_when_saved(source):
+def test_what_could_reach_out_or_fill_the_memory_is_refused_when_saved(source: str) -> None:
     assert refusal(source).field == "header"
 
 
-def test_a_text_can_do_what_letters_need():
+def test_a_text_can_do_what_letters_need() -> None:
     source = (
         "{% if totals.count > 1 and totals.due_amount >= 100 %}{{ company.name | upper }}{% elif level is odd %}x"
         "{% else %}y{% endif %} {{ 'a' if contact.name else 'b' }} {{ customer.number[:3] }} {{ invoices[0].number }}"
@@ -151,19 +157,19 @@ def test_a_text_can_do_what_letters_need():
     assert text(source) == "ATELIERS MORVAN a C-0 FA-2026-0117 FA-2026-0140 12 Anne Le Goff -1 False False"
 
 
-def test_a_missing_entry_is_an_error_never_an_empty_space():
+def test_a_missing_entry_is_an_error_never_an_empty_space() -> None:
     with pytest.raises(TemplateError, match="cannot be rendered"):
         render("{{ invoices[7].number }}", VALUES, field="footer")
 
 
-def test_an_endless_text_stops_at_its_cap():
+def test_an_endless_text_stops_at_its_cap() -> None:
     many = template_variables(replace(SAMPLE, invoices=SAMPLE.invoices * 300))
     with pytest.raises(TemplateError, match="512 KiB"):
         render("{% for invoice in invoices %}" + "x" * 2_000 + "{% endfor %}", many, field="header")
 
 
 @pytest.mark.parametrize("payload", range(51))
-def test_template_injections_are_refused_or_stand_there_as_text(payload):
+def test_template_injections_are_refused_or_stand_there_as_text(payload: int) -> None:
     source = payloads("ssti_payloadbox.txt")[payload]
     try:
         check_text(source, field="header")
@@ -189,21 +195,21 @@ def test_template_injections_are_refused_or_stand_there_as_text(payload):
         ("\\*", "\\*"),
     ],
 )
-def test_a_value_stands_in_the_mail_exactly_as_it_is(name, shown):
+def test_a_value_stands_in_the_mail_exactly_as_it_is(name: str, shown: str) -> None:
     assert html("{{ customer.name }}", named(name)) == f"<p>{shown}</p>\n"
     assert html("**{{ customer.name }}**", named(name)) == f"<p><strong>{shown}</strong></p>\n"
     assert text("{{ customer.name }}", named(name)) == name
 
 
 @given(st.text(max_size=60))
-def test_no_value_can_make_markup(name):
+def test_no_value_can_make_markup(name: str) -> None:
     shown = html("Bonjour {{ customer.name }}.", named(name))
     assert shown.replace("<br>", "").count("<") == 2
     assert shown.startswith("<p>Bonjour ")
     assert shown.endswith(".</p>\n")
 
 
-def test_naughty_strings_stand_in_the_mail_as_text():
+def test_naughty_strings_stand_in_the_mail_as_text() -> None:
     for name in payloads("blns.txt"):
         assert html("{{ customer.name }}", named(name)).replace("<br>", "").count("<") == 2
         check_header = render_subject("{{ customer.name }}!", named(name), field="subject")
@@ -211,12 +217,12 @@ def test_naughty_strings_stand_in_the_mail_as_text():
         assert len(check_header) <= 200
 
 
-def test_a_value_with_line_breaks_keeps_them():
+def test_a_value_with_line_breaks_keeps_them() -> None:
     assert html("{{ company.address }}") == "<p>12 quai de la Fosse<br>44000 Nantes</p>\n"
     assert text("{{ company.address }}") == "12 quai de la Fosse\n44000 Nantes"
 
 
-def test_raw_html_and_images_are_shown_not_obeyed():
+def test_raw_html_and_images_are_shown_not_obeyed() -> None:
     assert html("<b>x</b> ![x](https://x.example/p.gif)").count("<") == 4
     assert "<img" not in html("![x](https://x.example/p.gif)")
     assert "<b>" not in html("<b>x</b>")
@@ -236,7 +242,7 @@ def test_raw_html_and_images_are_shown_not_obeyed():
         ),
     ],
 )
-def test_links_lead_to_web_and_mail(source, address):
+def test_links_lead_to_web_and_mail(source: str, address: str) -> None:
     assert f'<a href="{address}">' in html(source)
 
 
@@ -253,29 +259,29 @@ def test_links_lead_to_web_and_mail(source, address):
     ],
 )
 @pytest.mark.parametrize("name", ["javascript:alert(1)", "script:alert(1)", ' " onclick="x', "//x.example"])
-def test_links_lead_nowhere_else(source, name):
+def test_links_lead_nowhere_else(source: str, name: str) -> None:
     assert "href" not in html(source, named(name))
 
 
-def test_a_value_cannot_leave_its_link():
+def test_a_value_cannot_leave_its_link() -> None:
     shown = html("[x](https://x.example/{{ customer.name }})", named('" onclick="alert(1)\n> <b>'))
     assert shown.count('"') == 2
     assert shown.count("<") == 4
 
 
-def test_a_list_made_in_a_loop_is_one_list():
+def test_a_list_made_in_a_loop_is_one_list() -> None:
     source = "Factures :\n\n{% for invoice in invoices %}\n- {{ invoice.number }}\n{% endfor %}\n\nMerci"
     assert text(source) == "Factures :\n\n- FA-2026-0117\n- FA-2026-0131\n- FA-2026-0140\n\nMerci"
     assert html(source).count("<li>FA-") == 3
 
 
-def test_a_tag_at_the_end_of_a_sentence_keeps_its_paragraph():
+def test_a_tag_at_the_end_of_a_sentence_keeps_its_paragraph() -> None:
     assert (
         text("Bonjour{% if contact.name %} {{ contact.name }}{% endif %}\n\nMerci") == "Bonjour Anne Le Goff\n\nMerci"
     )
 
 
-def test_the_plain_text_is_wrapped_but_amounts_are_not_broken():
+def test_the_plain_text_is_wrapped_but_amounts_are_not_broken() -> None:
     wrapped = text("- " + "mot " * 17 + "montant {{ totals.due }} à régler " + "mot " * 17)
     assert all(len(line) <= 78 for line in wrapped.split("\n"))
     assert all(line.startswith(("- ", "  ")) for line in wrapped.split("\n"))
@@ -283,22 +289,22 @@ def test_the_plain_text_is_wrapped_but_amounts_are_not_broken():
 
 
 @given(st.text(alphabet=" ab-\u00a0é", max_size=400))
-def test_wrapping_loses_no_word(source):
+def test_wrapping_loses_no_word(source: str) -> None:
     assert "".join(text(source).split()) == "".join(source.split())
 
 
-def test_a_subject_is_one_line():
+def test_a_subject_is_one_line() -> None:
     assert render_subject("Relance\n {{ company.address }}", VALUES, field="subject") == (
         "Relance 12 quai de la Fosse 44000 Nantes"
     )
 
 
-def test_a_long_name_does_not_stop_a_reminder():
+def test_a_long_name_does_not_stop_a_reminder() -> None:
     subject = render_subject("Relance {{ customer.name }}", named("n" * 10_000), field="subject")
     assert len(subject) == 200
     assert subject.endswith("…")
 
 
-def test_a_subject_that_says_nothing_is_refused():
+def test_a_subject_that_says_nothing_is_refused() -> None:
     with pytest.raises(TemplateError, match="subject: leaves the subject empty"):
         check_subject("{% if level > 3 %}x{% endif %}", field="subject")
