@@ -48,7 +48,7 @@ def shown_name(header: str) -> str:
         phrase = header.partition(":")[2].rpartition("<")[0]
         return str(make_header(decode_header(phrase.replace("\r\n", "").strip())))
     (address,) = parsed(header)["To"].addresses
-    return address.display_name
+    return str(address.display_name)
 
 
 def lines(name: str) -> list[str]:

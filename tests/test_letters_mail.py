@@ -25,7 +25,7 @@ FOLDER = HERE.parent / "templates" / "mail"
 GOLDEN = HERE / "golden" / "mail"
 STATIONERY = Stationery.from_folder(FOLDER)
 PLAIN = MailTexts(subject="Relance {{ level }}", header="Bonjour,", footer="Merci.")
-EACH_LETTER = [(level, language) for level in (1, 2, 3) for language in ("fr", "en")]
+EACH_LETTER: list[tuple[int, Language]] = [(level, language) for level in (1, 2, 3) for language in ("fr", "en")]
 
 
 def letter(level: int, language: Language, values: LetterValues = SAMPLE) -> MailParts:
@@ -45,7 +45,9 @@ class Outline(HTMLParser):
 
     def __init__(self, html: str) -> None:
         super().__init__()
-        self.tags, self.open, self.words = [], [], []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.words: list[str] = []
         self.feed(html)
         self.close()
         assert self.open == []
@@ -208,7 +210,7 @@ def test_a_mail_about_no_invoice_is_refused() -> None:
 
 def test_a_language_without_labels_is_refused_by_name() -> None:
     with pytest.raises(InvalidInput, match="language: has no labels: there are en, fr"):
-        STATIONERY.compose(PLAIN, replace(SAMPLE, language="de"))
+        STATIONERY.compose(PLAIN, replace(SAMPLE, language="de"))  # type: ignore[arg-type]
 
 
 def test_a_text_that_cannot_be_rendered_names_its_field() -> None:

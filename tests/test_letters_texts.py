@@ -163,7 +163,7 @@ def test_a_missing_entry_is_an_error_never_an_empty_space() -> None:
 
 
 def test_an_endless_text_stops_at_its_cap() -> None:
-    many = template_variables(replace(SAMPLE, invoices=SAMPLE.invoices * 300))
+    many = template_variables(replace(SAMPLE, invoices=tuple(SAMPLE.invoices) * 300))
     with pytest.raises(TemplateError, match="512 KiB"):
         render("{% for invoice in invoices %}" + "x" * 2_000 + "{% endfor %}", many, field="header")
 
