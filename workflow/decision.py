@@ -15,7 +15,7 @@ from workflow.machine import LAST_LEVEL, is_idle, level_of
 from workflow.recipients import Recipient, recipient
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
     from datetime import date
 
     from workflow.facts import InvoiceFacts
@@ -202,17 +202,19 @@ def _with_credit(verdict: Verdict, claimed: Decimal) -> Verdict:
 
 
 def mails(verdicts: Sequence[Verdict], rule: Rule) -> list[Mail]:
-    """Group one customer's reminded invoices: one mail a recipient and currency, or one an invoice where the rule says so."""
-    groups: dict[tuple[str, str, int | None], list[Verdict]] = defaultdict(list)
+    """Group one customer's reminded invoices: a mail a recipient and currency, or one an invoice if the rule says so.
+
+    The same address in other capitals is the same recipient, as the first invoice names it.
+    """
+    groups: dict[tuple[str, str, int | None], Mail] = {}
     for verdict in verdicts:
         if verdict.reason == REMINDED and verdict.recipient:
+            currency = verdict.invoice.currency
             alone = verdict.invoice.id if rule.grouping == "invoice" else None
-            groups[verdict.recipient.contact.email.lower(), verdict.invoice.currency, alone].append(verdict)
-    return [
-        Mail(recipient, currency, tuple(group))
-        for (_, currency, _), group in groups.items()
-        if (recipient := group[0].recipient)
-    ]
+            key = verdict.recipient.contact.email.lower(), currency, alone
+            mail = groups.get(key) or Mail(verdict.recipient, currency, ())
+            groups[key] = replace(mail, verdicts=(*mail.verdicts, verdict))
+    return list(groups.values())
 
 
 def as_released(facts: InvoiceFacts) -> InvoiceFacts:

@@ -1,6 +1,7 @@
 """The state machine of an invoice: flat, one state a name, and a table derived from it for batches.
 
-`transitions` defines it; nothing is attached to it and nothing runs inside it. The invoice's commercial state (open, paid,
+`transitions` defines it; nothing is attached to it and nothing runs inside it. The invoice's commercial state (open,
+paid,
 cancelled, disputed, refused) is another thing, kept by the invoicing system: the machine never guesses it.
 """
 

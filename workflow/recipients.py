@@ -21,9 +21,11 @@ class Recipient:
 
 
 def recipient(facts: InvoiceFacts, rule: Rule) -> Recipient | None:
-    """The first of: the customer's contact of the preferred role, the invoice's own of the other role, the customer's of that
-    role, the customer's address. None is a reported problem, never a silent skip.
-    """  # noqa: D205 - the chain is one sentence
+    """Find who receives a mail about this invoice. None is a reported problem, never a silent skip.
+
+    The chain: the customer's contact of the preferred role, the invoice's own of the other role, the customer's of that
+    role, the customer's address.
+    """
     customer = facts.customer
     if contact := customer.contacts.get(rule.preferred_contact):
         return Recipient(contact, "preferred contact")

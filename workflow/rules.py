@@ -19,7 +19,10 @@ Grouping = Literal["customer", "invoice"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Texts:
-    """A mail's words in one language: one line of subject, Markdown above and below the statement, Jinja2 in all three."""
+    """A mail's words in one language.
+
+    One line of subject, Markdown above and below the statement, Jinja2 in all three.
+    """
 
     subject: str
     header: str
@@ -30,8 +33,10 @@ class Texts:
 class Rule:
     """One version of a rule. `texts` is by language; one that is missing falls back to the company's.
 
-    `tags`: titles put on every invoice of the mail. `cc` and `bcc` are addresses, `report_to` logins, `shared_with` logins
-    (None: everybody). `any_level` confirms a counting rule whose filter does not fix one level. `minimum_gap_days` keeps a
+    `tags`: titles put on every invoice of the mail. `cc` and `bcc` are addresses, `report_to` logins, `shared_with`
+    logins
+    (None: everybody). `any_level` confirms a counting rule whose filter does not fix one level. `minimum_gap_days`
+    keeps a
     rule that does not count from mailing about the same invoice again before so many days.
     """
 
@@ -127,7 +132,10 @@ _KNOWN = tuple(name for name in Rule.__dataclass_fields__ if name != "level")
 
 
 def rule_from_json(data: object) -> Rule:
-    """Read a definition from outside. Raises InvalidInput naming the first field that is unknown, missing or of a wrong type."""
+    """Read a definition from outside.
+
+    Raises InvalidInput naming the first field that is unknown, missing or of a wrong type.
+    """
     if not isinstance(data, dict):
         raise InvalidInput(field="rule", value=data, reason="must be an object")
     for name in data:

@@ -1,0 +1,53 @@
+"""What a payment, a correction of the total or a word of the invoicing system does to an invoice: values only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from workflow.machine import reopened, settled
+
+if TYPE_CHECKING:
+    from decimal import Decimal
+
+    from workflow.facts import CommercialState
+    from workflow.machine import Position
+
+SETTLING: Final[frozenset[CommercialState]] = frozenset({"paid", "cancelled"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """Where an invoice stands: for business, in money (the total less the ledger's sum), and on the machine."""
+
+    commercial_state: CommercialState
+    balance: Decimal
+    position: Position
+    cycle: int
+
+
+def as_commercial(standing: Standing, state: CommercialState) -> Standing:
+    """Follow the invoicing system's word: paid and cancelled settle, leaving them reopens in a new cycle."""
+    position, cycle = standing.position, standing.cycle
+    if state in SETTLING:
+        position = settled(position)
+    elif standing.commercial_state in SETTLING:
+        position, cycle = reopened(position), cycle + 1
+    return Standing(commercial_state=state, balance=standing.balance, position=position, cycle=cycle)
+
+
+def with_balance(standing: Standing, balance: Decimal) -> Standing:
+    """Follow the ledger: what is covered is paid, disputed or not; paid and no longer covered is open again.
+
+    A cancelled invoice stays cancelled, whatever is paid on it.
+    """
+    moved = Standing(
+        commercial_state=standing.commercial_state, balance=balance, position=standing.position, cycle=standing.cycle
+    )
+    match standing.commercial_state:
+        case "open" | "disputed" | "refused" if balance <= 0:
+            return as_commercial(moved, "paid")
+        case "paid" if balance > 0:
+            return as_commercial(moved, "open")
+        case _:
+            return moved
