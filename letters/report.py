@@ -149,7 +149,7 @@ class _Told:
             return [labels[f"lead_{summary.state}"], labels[f"lead_{summary.state}_do"]]
         lead = []
         if summary.state == "open":
-            lead.append(labels["lead_early"])
+            lead.append(labels["lead_early" if summary.waiting or summary.undecided else "lead_early_doubt"])
         elif summary.supplement:
             lead.append(labels["lead_supplement"])
         if not summary.candidates:
