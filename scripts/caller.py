@@ -1,0 +1,104 @@
+"""Who calls, and on which servers: those of the environment, or private ones for the time of a command."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import click
+
+from workflow.errors import RelanceError
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+    from pathlib import Path
+
+    from store.connection import Connection
+    from workers.settings import Settings
+
+
+class NoDemo(RelanceError):  # noqa: N818 - a state of this machine
+    """The demo's database was asked for before there was a demo."""
+
+    def __init__(self) -> None:
+        """Say how to make one."""
+        super().__init__("there is no demo yet; make one: relance demo")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """What stands before the command's name: the demo's servers or not, and who acts."""
+
+    demo: bool = False
+    login: str | None = None
+
+    @property
+    def by(self) -> str:
+        """As the journal writes it."""
+        return f"user:{self.login}" if self.login else "system"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Desk:
+    """A command's connection, its settings with the servers' addresses, and who acts."""
+
+    conn: Connection
+    settings: Settings
+    by: str
+
+
+calling = click.make_pass_decorator(Caller, ensure=True)
+
+
+def demo_folder() -> Path:
+    """Where the demo's own servers live: beside the default folder, never in it."""
+    from scripts.embedded import default_folder  # noqa: PLC0415 - loads the servers' launcher
+
+    folder = default_folder()
+    return folder.with_name(f"{folder.name}-demo")
+
+
+@contextlib.contextmanager
+def servers(caller: Caller) -> Generator[Settings]:
+    """The settings with both addresses. Private servers are attached until the end, a fresh database migrated.
+
+    Raises InvalidInput, EmbeddedUnavailable, NoDemo, SchemaMismatch.
+    """
+    from workers.settings import read  # noqa: PLC0415 - loaded by commands that need it
+
+    settings = read()
+    if not (caller.demo or settings.embedded):
+        yield settings
+        return
+    from scripts.embedded import attached, default_folder  # noqa: PLC0415 - never touched where servers are named
+
+    folder = demo_folder() if caller.demo else default_folder()
+    if caller.demo and not folder.exists():
+        raise NoDemo
+    with attached(folder) as private:
+        _migrate_fresh(private.database_url)
+        yield replace(settings, database_url=private.database_url, redis_url=private.redis_url)
+
+
+@contextlib.contextmanager
+def desk(caller: Caller) -> Generator[Desk]:
+    """A connection in one transaction, committed at the end, signed by who acts. Raises SchemaMismatch, Unknown."""
+    from operations.lookup import require_login  # noqa: PLC0415 - loaded by commands that need it
+    from store.connection import connect  # noqa: PLC0415
+    from store.migrations import require_current  # noqa: PLC0415
+
+    with servers(caller) as settings, connect(settings.database_url, actor=caller.by) as conn:
+        require_current(conn)
+        if caller.login:
+            require_login(conn, caller.login)
+        yield Desk(conn=conn, settings=settings, by=caller.by)
+
+
+def _migrate_fresh(url: str) -> None:
+    from store.connection import connect  # noqa: PLC0415 - see above
+    from store.migrations import migrate, version  # noqa: PLC0415
+
+    with connect(url) as conn:
+        if version(conn) == 0:
+            migrate(conn)

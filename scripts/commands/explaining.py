@@ -1,0 +1,256 @@
+"""Why an invoice is reminded, or why not."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from scripts import printing
+from scripts.caller import Caller, calling, desk
+from scripts.printing import json_option, lang_option
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from rich.console import Console
+    from rich.table import Table
+
+    from operations.explain import ChainLink, Explanation, RuleExplanation
+    from store.histories import Change
+    from workflow.facts import Language
+    from workflow.filters import Clause
+
+# What the machine does in passing is told by the reminders themselves.
+_PASSING: Final = frozenset({"state", "before_settled"})
+_JOINED: Final = {"all": "all of", "any": "any of", "not": "not"}
+
+
+@click.command()
+@click.argument("invoice")
+@click.option("--rule", metavar="RULE", help="Only before this rule: a title or an id.")
+@click.option("--on", "on", type=click.DateTime(["%Y-%m-%d"]), help="As if it were that day.")
+@click.option("--company", metavar="CODE", help="Whose invoice, where two companies have the number.")
+@json_option
+@lang_option
+@calling
+def explain(
+    caller: Caller,
+    *,
+    invoice: str,
+    rule: str | None,
+    on: datetime | None,
+    company: str | None,
+    lang: Language,
+    as_json: bool,
+) -> None:
+    """Say why INVOICE (a number) is reminded, or why not: before each rule today, then all that happened to it."""
+    from operations.explain import explain as explained  # noqa: PLC0415 - loaded when asked for
+    from operations.lookup import find_invoice  # noqa: PLC0415
+
+    with desk(caller) as at:
+        found = explained(at.conn, find_invoice(at.conn, invoice, company), rule=rule, on=on.date() if on else None)
+    if as_json:
+        printing.print_json(_json(found, lang))
+        return
+    out = printing.console()
+    _invoice(out, found)
+    for one in found.rules:
+        _rule(out, one, lang)
+    if not found.rules:
+        printing.heading(out, "No rule chases for this company.")
+    _past(out, found, lang)
+
+
+def _words(reason: str, lang: Language) -> str:
+    from workflow.decision import REASONS  # noqa: PLC0415 - loaded when asked for
+
+    return REASONS[reason][lang] if reason in REASONS else reason.replace("_", " ")
+
+
+def _guard(guard: str, lang: Language) -> str:
+    from operations.explain import GUARDS  # noqa: PLC0415 - loaded when asked for
+
+    return GUARDS[guard][lang]
+
+
+def _json(found: Explanation, lang: Language) -> dict[str, Any]:
+    return {
+        "invoice": found.invoice,
+        "today": found.today,
+        "credit_note": found.credit_note,
+        "rules": [
+            {
+                "id": one.rule.id,
+                "rule": one.rule.title,
+                "active": one.rule.active,
+                "held_because": one.rule.held_because,
+                "reason": one.reason,
+                "words": _words(one.reason, lang),
+                "detail": one.detail,
+                "filter": one.clause,
+                "guards": [
+                    {
+                        "guard": check.guard,
+                        "asks": _guard(check.guard, lang),
+                        "holds": not check.reason,
+                        "reason": check.reason,
+                        "words": _words(check.reason, lang) if check.reason else "",
+                        "detail": check.detail,
+                    }
+                    for check in one.checks
+                ],
+                "recipients": one.chain,
+            }
+            for one in found.rules
+        ],
+        "runs": [{**printing.plain(one), "words": _words(one.reason, lang)} for one in found.runs],
+        "reminders": [
+            {**printing.plain(one), "attempts": found.attempts[one.id]} for one in found.reminders
+        ],
+        "changes": found.changes,
+        "payments": found.payments,
+    }  # fmt: skip
+
+
+def _invoice(out: Console, found: Explanation) -> None:
+    one = found.invoice
+    printing.heading(out, f"{one.number}  ·  {one.company}" + ("  ·  credit note" if found.credit_note else ""))
+    due = "no due date"
+    if one.due_on:
+        days = (found.today - one.due_on).days
+        due = f"due {one.due_on} ({days} days ago)" if days > 0 else f"due {one.due_on}"
+    reminded = f"last reminded {one.last_reminded_on}" if one.last_reminded_on else "never reminded"
+    facts = [
+        ("customer", f"{one.customer.number} {one.customer.name}, {one.customer.kind.replace('_', ' ')}"),
+        (
+            "amount",
+            f"{printing.amount(one.balance, one.currency)} left of {printing.amount(one.total, one.currency)}",
+        ),
+        ("dates", f"issued {one.issued_on}, {due}"),
+        ("state", f"{one.commercial_state}, {one.state.replace('_', ' ')}; level {one.level}, {reminded}"),
+    ]
+    if one.tags:
+        facts.append(("tags", ", ".join(sorted(one.tags))))
+    if one.pause:
+        facts.append(("pause", f"{one.pause.reason}, until {one.pause.until_on}"))
+    if found.credit_note:
+        facts.append(("note", "a credit note: no rule looks at it"))
+    grid = _grid()
+    for name, value in facts:
+        grid.add_row("", _text(name, "dim"), _text(value))
+    out.print(grid)
+
+
+def _rule(out: Console, one: RuleExplanation, lang: Language) -> None:
+    active = "active" if one.rule.active else "not active: by hand only"
+    printing.heading(out, f"{one.rule.title} ({active}{', held' if one.rule.held_because else ''})")
+    reminded = one.reason == "reminded"
+    detail = f" ({one.detail})" if one.detail else ""
+    verdict = _text(f"{_words(one.reason, lang)}{detail}", "bold green" if reminded else "bold red")
+    grid = _grid()
+    grid.add_row(printing.marked(holds=reminded), verdict, "")
+    _clauses(grid, one.clause, depth=0)
+    for check in one.checks[1:]:
+        refused = _words(check.reason, lang) if check.reason else ""
+        seen = ": ".join(filter(None, (refused, check.detail)))
+        asks = _text(f"  {_guard(check.guard, lang)}")
+        grid.add_row(printing.marked(holds=not check.reason), asks, _text(seen, "red" if check.reason else "dim"))
+    out.print(grid)
+    links = _grid()
+    for link in one.chain:
+        links.add_row(_text("→" if link.chosen else " "), _text(f"  {link.link}"), _person(link))
+    out.print(links)
+
+
+def _clauses(grid: Table, clause: Clause, *, depth: int) -> None:
+    """The filter as a tree, each condition with the invoice's own value."""
+    from workflow.filters import GroupClause  # noqa: PLC0415 - loaded when asked for
+
+    indent = "  " * (depth + 1)
+    if isinstance(clause, GroupClause):
+        grid.add_row(printing.marked(holds=clause.holds), _text(f"{indent}{_JOINED[clause.joined]}", "dim"), "")
+        for part in clause.parts:
+            _clauses(grid, part, depth=depth + 1)
+        return
+    match clause.actual:
+        case None:
+            actual = "it has none"
+        case frozenset() as titles:
+            actual = ", ".join(sorted(titles)) or "it has none"
+        case value:
+            actual = str(value)
+    grid.add_row(
+        printing.marked(holds=clause.holds),
+        _text(f"{indent}{clause.text}"),
+        _text(actual, "dim" if clause.holds else "red"),
+    )
+
+
+def _person(link: ChainLink) -> Any:  # noqa: ANN401 - a rich Text, which is loaded lazily
+    if link.contact is None:
+        return _text("nobody", "dim")
+    refuses = " (refuses mail)" if link.contact.suppressed else ""
+    return _text(f"{link.contact.name} <{link.contact.email}>{refuses}", "" if link.chosen else "dim")
+
+
+def _past(out: Console, found: Explanation, lang: Language) -> None:
+    if found.runs:
+        printing.heading(out, "Runs that looked at it")
+        for run in found.runs:
+            detail = f" ({run.detail})" if run.detail else ""
+            made = f", reminder {run.reminder_id}" if run.reminder_id else ""
+            words = printing.clean(f"{run.rule}: {_words(run.reason, lang)}{detail}{made}")
+            out.print(f"  {printing.minute(run.due_at)}  run {run.run_id}, {words}")
+    if found.reminders:
+        printing.heading(out, "Reminders about it")
+        for mail in found.reminders:
+            level = f", level {mail.level} to {mail.level + 1}" if mail.level is not None else ", does not count"
+            day = f" on {mail.ended_on}" if mail.ended_on else ""
+            money = printing.amount(mail.amount, mail.currency)
+            state = f"{mail.state.replace('_', ' ')}{day}"
+            what = f"{mail.id}  {mail.rule}{level}, {state}, {money} to {mail.recipient}"
+            out.print(f"  {printing.clean(what)}")
+            for attempt in found.attempts[mail.id]:
+                said = f": {attempt.detail}" if attempt.detail else ""
+                line = f"{printing.instant(attempt.at)}  {attempt.step.replace('_', ' ')}{said}"
+                out.print(f"      {printing.clean(line)}", style="dim")
+    told = [line for change in found.changes if (line := _change(change))]
+    if told or found.payments:
+        printing.heading(out, "What changed")
+    for payment in found.payments:
+        money = printing.amount(payment.amount, payment.currency)
+        out.print(
+            f"  {payment.received_on}  {payment.kind.replace('_', ' ')} {money} {printing.clean(payment.reference)}"
+        )
+    for line in told:
+        out.print(f"  {line}")
+
+
+def _change(change: Change) -> str:
+    shown = {name: values for name, values in change.change.items() if name not in _PASSING}
+    if not shown:
+        return ""
+    words = ", ".join(
+        f"{name.replace('_', ' ')} {printing.DASH if old is None else old} → {printing.DASH if new is None else new}"
+        for name, (old, new) in shown.items()
+    )
+    because = f" ({change.because})" if change.because else ""
+    day = change.today or change.at.astimezone().date()
+    return printing.clean(f"{day}  {words}, by {change.actor}{because}")
+
+
+def _grid() -> Table:
+    from rich.table import Table  # noqa: PLC0415 - only people need it
+
+    grid = Table.grid(padding=(0, 1), pad_edge=False)
+    grid.add_column(width=2, justify="right")
+    grid.add_column(overflow="fold")
+    grid.add_column(overflow="fold")
+    return grid
+
+
+def _text(text: str, style: str = "") -> Any:  # noqa: ANN401 - a rich Text, which is loaded lazily
+    from rich.text import Text  # noqa: PLC0415 - only people need it
+
+    return Text(printing.clean(text), style=style)

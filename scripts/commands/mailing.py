@@ -1,0 +1,219 @@
+"""Each reminder as it left, and what a person decides about those that did not simply leave."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from scripts import printing
+from scripts.caller import Caller, calling, desk
+from scripts.printing import because_option, json_option, lang_option, yes_option
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from operations.replay import Replay
+    from operations.resolve import Answer, Resolution
+    from store.outbox import Posted
+    from workflow.facts import Language
+
+PARTLY_DONE: Final = 3
+
+_STATES = ("due", "claimed", "armed", "sent", "in_doubt", "cancelled", "failed")
+_REPLAY_WORDS: Final[dict[str, dict[Language, str]]] = {
+    "moved_on": {"en": "no longer where the failed mail left it", "fr": "n'est plus là où l'envoi échoué l'a laissée"},
+    "test_instance": {
+        "en": "the rule may not run on a test instance",
+        "fr": "la règle ne peut pas s'exécuter sur une instance de test",
+    },
+}
+
+
+@click.command()
+@click.argument("reminder", type=int, required=False)
+@click.option("--eml", is_flag=True, help="Write REMINDER's exact bytes.")
+@click.option("--state", type=click.Choice(_STATES), help="Only these.")
+@click.option("--run", "run_id", type=int, metavar="ID", help="Only this run's.")
+@click.option("--limit", type=click.IntRange(1, 1_000_000), default=50, show_default=True, help="The latest so many.")
+@json_option
+@calling
+def outbox(
+    caller: Caller, *, reminder: int | None, state: str | None, run_id: int | None, limit: int, eml: bool, as_json: bool
+) -> None:
+    """Show reminders, latest first, or one of them; its level is the one that its invoices reach with it."""
+    from operations import outbox as posted  # noqa: PLC0415 - loaded when asked for
+
+    if eml and reminder is None:
+        raise click.UsageError("--eml needs the REMINDER whose bytes are wanted")
+    with desk(caller) as at:
+        if eml and reminder is not None:
+            content = posted.eml(at.conn, reminder)
+        elif reminder is not None:
+            found = [posted.one(at.conn, reminder)]
+        else:
+            found = posted.outbox(at.conn, state=state, run_id=run_id, limit=limit)
+    if eml:
+        sys.stdout.buffer.write(content)
+    elif as_json:
+        printing.print_json([_json(one) for one in found])
+    else:
+        _show(found)
+
+
+@click.command()
+@click.option("--run", "run_id", type=int, metavar="ID", help="Only what failed in this run.")
+@click.option("--rule", metavar="RULE", help="Only what this rule sent.")
+@click.option("--since", type=click.DateTime(["%Y-%m-%d"]), help="Only what failed on that business day or later.")
+@click.option("--error", metavar="TEXT", help="Only where the problem or the server's words contain it.")
+@click.option("--max", "maximum", type=click.IntRange(1, 10_000), required=True, help="How many mails at most.")
+@because_option
+@yes_option
+@json_option
+@lang_option
+@calling
+def replay(
+    caller: Caller,
+    *,
+    run_id: int | None,
+    rule: str | None,
+    since: datetime | None,
+    error: str | None,
+    maximum: int,
+    because: str,
+    lang: Language,
+    yes: bool,
+    as_json: bool,
+) -> None:
+    """Send failed reminders again: a fresh run decides about their invoices, on today's facts, to today's address.
+
+    What is on its way, was sent, or has moved on is skipped. Exit code 3: more match than the maximum allowed.
+    """
+    from operations.lookup import find_rule  # noqa: PLC0415 - loaded when asked for
+    from operations.replay import replay as replayed  # noqa: PLC0415
+
+    with desk(caller) as at:
+        found = replayed(
+            at.conn,
+            because=because,
+            maximum=maximum,
+            dry_run=not yes,
+            by=at.by,
+            run_id=run_id,
+            rule_id=find_rule(at.conn, rule).id if rule else None,
+            since=since.date() if since else None,
+            error=error,
+        )
+    _show_replay(found, lang, as_json=as_json)
+    if found.done and found.left:
+        sys.exit(PARTLY_DONE)
+
+
+@click.command()
+@click.argument("reminder", type=int)
+@click.option("--arrived", "answer", flag_value="arrived", help="It is known to have reached its reader.")
+@click.option("--send-again", "answer", flag_value="send again", help="Send it again, once that is safe.")
+@because_option
+@yes_option
+@json_option
+@calling
+def resolve(caller: Caller, *, reminder: int, answer: Answer | None, because: str, yes: bool, as_json: bool) -> None:
+    """Settle a reminder in doubt: it arrived, or it is to be sent again. What was sent is never touched."""
+    from operations.resolve import resolve as resolved  # noqa: PLC0415 - loaded when asked for
+
+    if answer is None:
+        raise click.UsageError("say which: --arrived or --send-again")
+    with desk(caller) as at:
+        found = resolved(
+            at.conn,
+            reminder,
+            answer,
+            because=because,
+            quarantine_s=at.settings.quarantine_s,
+            dry_run=not yes,
+            by=at.by,
+        )
+    _show_resolution(found, as_json=as_json)
+
+
+def _json(one: Posted) -> dict[str, Any]:
+    shown: dict[str, Any] = printing.plain(one)
+    shown["level"] = None if one.level is None else one.level + 1
+    shown["sent_at"] = printing.plain(one.ended_at) if one.state == "sent" else None
+    shown["sent_on"] = printing.plain(one.ended_on) if one.state == "sent" else None
+    del shown["company_id"]
+    return shown
+
+
+def _show(found: list[Posted]) -> None:
+    rows = [
+        (
+            one.reminder,
+            one.state.replace("_", " "),
+            one.ended_on if one.state == "sent" else None,
+            one.rule,
+            one.recipient,
+            ", ".join(one.invoices),
+            printing.amount(one.amount, one.currency),
+            one.last_error or one.problem or one.subject,
+        )
+        for one in found
+    ]
+    columns = ("reminder", "state", "sent on", "rule", "to", "invoices", "amount", "subject or error")
+    printing.table(printing.console(), columns, rows, right=("reminder", "amount"))
+
+
+def _show_replay(found: Replay, lang: Language, *, as_json: bool) -> None:
+    from workflow.decision import REASONS  # noqa: PLC0415 - loaded when asked for
+
+    words = {reason: by_language[lang] for reason, by_language in (REASONS | _REPLAY_WORDS).items()}
+    if as_json:
+        shown = printing.plain(found)
+        for one in shown["skipped"]:
+            one["words"] = words[one["reason"]]
+        printing.print_json(shown)
+    else:
+        out = printing.console()
+        if found.again:
+            printing.heading(out, f"{len(found.mails)} failed mails, {len(found.again)} invoices")
+            rows = [(one.invoice, one.customer, one.rule, one.recipient) for one in found.again]
+            printing.table(out, ("invoice", "customer", "rule", "to"), rows)
+        if found.skipped:
+            printing.heading(out, "Skipped")
+            skipped = [
+                (one.invoice, f"{words[one.reason]}{f': {one.detail}' if one.detail else ''}") for one in found.skipped
+            ]
+            printing.table(out, ("invoice", "why"), skipped)
+        for run_id in found.runs:
+            click.echo(run_id)
+    if not found.mails:
+        printing.message("nothing to replay")
+    elif not found.done:
+        printing.message("nothing was done: add --yes to replay")
+    else:
+        made = ", ".join(str(run_id) for run_id in found.runs)
+        printing.message(f"{len(found.mails)} failed mails are decided again by run {made}")
+    if found.left:
+        printing.message(f"{found.left} more failed mails match; raise --max or replay again")
+
+
+def _show_resolution(found: Resolution, *, as_json: bool) -> None:
+    reminder = found.reminder
+    if as_json:
+        printing.print_json(
+            {
+                "reminder": reminder.id,
+                "answer": found.answer,
+                "invoices": reminder.invoices,
+                "counts_on": found.day,
+                "done": found.done,
+            }
+        )
+    if found.answer == "arrived":
+        what = f"counts as sent on {found.day}" if found.done else f"would count as sent on {found.day}"
+    else:
+        what = "is due again" if found.done else "would be due again"
+    printing.message(f"reminder {reminder.id} to {reminder.recipient} ({', '.join(reminder.invoices)}) {what}")
+    if not found.done:
+        printing.message("nothing was done: add --yes")

@@ -1,0 +1,182 @@
+"""The `relance` command. Each command's file is loaded only when it is asked for, so that help comes at once."""
+
+from __future__ import annotations
+
+import re
+import sys
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from scripts.caller import Caller
+from workflow.errors import RelanceError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+REFUSED: Final = 1
+
+_LOGIN = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """Where a command is, what it does in a line, and an example that ends its help."""
+
+    place: str
+    summary: str
+    example: str
+
+
+COMMANDS: Final[dict[str, Entry]] = {
+    "demo": Entry("scripts.demo:demo", "Show the whole product at work in a minute.", "relance demo"),
+    "up": Entry("scripts.commands.serving:up", "Run everything on this machine.", "relance up --processes 2"),
+    "worker": Entry("scripts.commands.serving:worker", "Run workers.", "relance worker --processes 4 --threads 8"),
+    "scheduler": Entry("scripts.commands.serving:scheduler", "Run a scheduler.", "relance scheduler"),
+    "migrate": Entry("scripts.commands.serving:migrate", "Bring the database up to date.", "relance migrate"),
+    "status": Entry("scripts.commands.standing:status", "Show how everything stands.", "relance status --json"),
+    "preview": Entry(
+        "scripts.commands.running:preview",
+        "Show what a rule would send.",
+        'relance preview "Relance 1" --on 2026-12-01',
+    ),
+    "run": Entry("scripts.commands.running:run", "Run a rule by hand.", 'relance run "Relance 1" --yes'),
+    "runs": Entry("scripts.commands.running:runs", "List runs, or tell one.", "relance runs 12"),
+    "explain": Entry(
+        "scripts.commands.explaining:explain",
+        "Say why an invoice is reminded, or why not.",
+        "relance explain FA-2026-0042 --lang fr",
+    ),
+    "outbox": Entry(
+        "scripts.commands.mailing:outbox", "Show each reminder as it left.", "relance outbox 12 --eml > reminder.eml"
+    ),
+    "replay": Entry(
+        "scripts.commands.mailing:replay",
+        "Send failed reminders again.",
+        'relance replay --error 554 --because "server mended" --max 100 --yes',
+    ),
+    "resolve": Entry(
+        "scripts.commands.mailing:resolve",
+        "Settle a reminder in doubt.",
+        'relance resolve 12 --arrived --because "the customer has it" --yes',
+    ),
+    "hold": Entry(
+        "scripts.commands.holding:hold",
+        "Hold back a rule, account, customer or invoice.",
+        'relance hold customer C1042 --because "being negotiated"',
+    ),
+    "release": Entry(
+        "scripts.commands.holding:release",
+        "Let go of what is held.",
+        'relance release customer C1042 --because "agreed"',
+    ),
+    "stop": Entry(
+        "scripts.commands.holding:stop", "Stop all mail at once.", 'relance stop --because "wrong price list"'
+    ),
+    "resume": Entry("scripts.commands.holding:resume", "Let mail leave again.", 'relance resume --because "corrected"'),
+    "sink": Entry(
+        "scripts.sink:main", "Take every mail on this machine, deliver none.", "relance sink --port 2525 --folder mails"
+    ),
+}
+
+
+class Refused(click.ClickException):
+    """What relance refuses or cannot do: one line, and exit code 1."""
+
+    exit_code = REFUSED
+
+    def show(self, file: Any = None) -> None:  # noqa: ANN401 - as click declares it
+        """Write the line to stderr."""
+        click.echo(f"relance: {' '.join(self.message.split())}", err=True, file=file)
+
+
+class Commands(click.Group):
+    """The commands of COMMANDS, each loaded when it is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """In the table's order."""
+        del ctx
+        return [name for name, entry in COMMANDS.items() if find_spec(entry.place.partition(":")[0])]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Load the command and end its help with its example."""
+        if cmd_name not in self.list_commands(ctx):
+            return None
+        entry = COMMANDS[cmd_name]
+        module, _, name = entry.place.partition(":")
+        command: click.Command = getattr(import_module(module), name)
+        command.epilog = f"\b\nExample:\n  {entry.example}"
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List them from the table, without loading any."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, COMMANDS[name].summary) for name in self.list_commands(ctx)])
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Answer a name that is no command with the nearest one."""
+        from difflib import get_close_matches  # noqa: PLC0415 - only for a mistyped command
+
+        if args and not args[0].startswith("-") and args[0] not in self.list_commands(ctx):
+            close = get_close_matches(args[0], self.list_commands(ctx), n=1)
+            ctx.fail(f"no such command {args[0]!r}" + (f"; did you mean {close[0]}?" if close else ""))
+        return super().resolve_command(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - as click declares it
+        """Turn what a person can act on into one line on stderr; anything else is a fault and keeps its trace."""
+        return readable(lambda: super(Commands, self).invoke(ctx))
+
+
+def readable(action: Callable[[], Any]) -> Any:  # noqa: ANN401 - whatever the action returns
+    """Do it; raise Refused for a refusal, or for a database that cannot be reached."""
+    try:
+        return action()
+    except RelanceError as error:
+        raise Refused(str(error)) from error
+    except OSError as error:
+        if isinstance(error, BrokenPipeError):
+            raise
+        raise Refused(str(error)) from error
+    except Exception as error:
+        if not _is_away(error):
+            raise
+        raise Refused(f"the database does not answer: {str(error).strip().splitlines()[0]}") from error
+
+
+def _is_away(error: Exception) -> bool:
+    psycopg = sys.modules.get("psycopg")
+    return psycopg is not None and isinstance(error, psycopg.OperationalError)
+
+
+def _login(_ctx: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
+    if value is not None and not _LOGIN.fullmatch(value):
+        raise click.BadParameter("is no login: lower case letters, digits, dots and dashes")
+    return value
+
+
+@click.group(cls=Commands, epilog="\b\nExample:\n  relance demo")
+@click.option("--demo", is_flag=True, help="Work on the demo's own database.")
+@click.option("--as", "login", metavar="LOGIN", callback=_login, help="Who acts: a user's login; else the system.")
+@click.version_option(package_name="relance", prog_name="relance", message="%(prog)s %(version)s")
+@click.pass_context
+def cli(ctx: click.Context, login: str | None, *, demo: bool) -> None:
+    """Chase unpaid invoices: rules fall due, reminders leave exactly once, every decision can be explained.
+
+    Without DATABASE_URL and REDIS_URL a private PostgreSQL and Valkey are started for the time of the command. Exit
+    codes: 0 done, 1 refused or failed, 2 wrong usage, 3 done in part.
+    """
+    ctx.obj = Caller(demo=demo, login=login)
+
+
+def main() -> None:
+    """Run the command that the arguments name."""
+    cli(prog_name="relance")
+
+
+if __name__ == "__main__":
+    main()

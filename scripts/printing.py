@@ -1,0 +1,152 @@
+"""What commands print: data to stdout, for people or as JSON; messages to stderr.
+
+rich is loaded only when a person reads; it honours NO_COLOR by itself. Values come from outside, so no control
+character of theirs reaches the terminal.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from rich.console import Console
+
+    from workflow.facts import Language
+
+Command = TypeVar("Command", bound="Callable[..., Any]")
+
+# Controls, and marks that turn the direction of writing.
+_CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+DASH: Final = "\N{EN DASH}"
+YES: Final = "✔"
+NO: Final = "✘"
+
+
+def json_option(command: Command) -> Command:
+    """Add --json, passed as `as_json`."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON instead.")(command)
+
+
+def because_option(command: Command) -> Command:
+    """Add --because, which is kept."""
+    return click.option("--because", required=True, metavar="TEXT", help="Why: it is kept in the journal.")(command)
+
+
+def yes_option(command: Command) -> Command:
+    """Add --yes: without it nothing happens."""
+    return click.option("--yes", is_flag=True, help="Do it; without it, only show what would happen.")(command)
+
+
+def lang_option(command: Command) -> Command:
+    """Add --lang, which words reasons are given in; by default those of LANG, else English."""
+    return click.option(
+        "--lang",
+        type=click.Choice(["fr", "en"]),
+        default=lambda: spoken(os.environ),
+        help="The language of reasons; by default that of LANG.",
+    )(command)
+
+
+def spoken(environment: Mapping[str, str]) -> Language:
+    """The language of the environment, as POSIX reads it: LC_ALL before LC_MESSAGES before LANG."""
+    named = next((environment[name] for name in ("LC_ALL", "LC_MESSAGES", "LANG") if environment.get(name)), "")
+    return "fr" if named.lower().startswith("fr") else "en"
+
+
+def message(text: str) -> None:
+    """Tell something beside the data, on stderr."""
+    click.echo(clean(text), err=True)
+
+
+def print_json(value: object) -> None:
+    """Print one JSON document."""
+    click.echo(json.dumps(plain(value), ensure_ascii=False, indent=2))
+
+
+def plain(value: object) -> Any:  # noqa: ANN401 - JSON has no better type
+    """Turn rows and values into what JSON knows: amounts and days as text, instants in ISO 8601, sets as lists."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): plain(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(one) for one in value]
+    if isinstance(value, frozenset | set):
+        return sorted(plain(one) for one in value)
+    return _scalar(value)
+
+
+def _scalar(value: object) -> str | float | bool | None:
+    match value:
+        case None | bool() | int() | float() | str():
+            return value
+        case Decimal():
+            return format(value, "f")
+        case datetime() | date():
+            return value.isoformat()
+        case _:
+            raise TypeError(f"{type(value).__name__} has no JSON form")
+
+
+def clean(text: object) -> str:
+    """A value as one line that no terminal obeys."""
+    return _CONTROLS.sub("\N{REPLACEMENT CHARACTER}", str(text))
+
+
+def amount(value: Decimal | None, currency: str) -> str:
+    """`1234.50 EUR`, or a dash."""
+    return DASH if value is None else f"{value:,.2f} {currency}".replace(",", "\N{NARROW NO-BREAK SPACE}")
+
+
+def instant(at: datetime | None) -> str:
+    """An instant on this machine's clock, to the second; a dash where there is none."""
+    return f"{at.astimezone():%Y-%m-%d %H:%M:%S}" if at else DASH
+
+
+def minute(at: datetime | None) -> str:
+    """An instant on this machine's clock, to the minute; a dash where there is none."""
+    return f"{at.astimezone():%Y-%m-%d %H:%M}" if at else DASH
+
+
+def console() -> Console:
+    """Standard output as rich writes it: plain where it is no terminal, never reading markup in values."""
+    from rich.console import Console  # noqa: PLC0415 - 0.1 s, and only people need it
+
+    return Console(highlight=False, markup=False, emoji=False, soft_wrap=False)
+
+
+def heading(out: Console, text: str) -> None:
+    """A line that begins a section."""
+    out.print()
+    out.print(clean(text), style="bold")
+
+
+def table(out: Console, columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: Sequence[str] = ()) -> None:
+    """Print rows under their columns' names; `right` names those whose figures are aligned."""
+    from rich.table import Table  # noqa: PLC0415 - see console
+    from rich.text import Text  # noqa: PLC0415
+
+    shown = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    for column in columns:
+        shown.add_column(column, justify="right" if column in right else "left", overflow="fold")
+    for row in rows:
+        shown.add_row(*(one if isinstance(one, Text) else Text(clean(DASH if one is None else one)) for one in row))
+    out.print(shown)
+
+
+def marked(*, holds: bool) -> Any:  # noqa: ANN401 - a rich Text, which is loaded lazily
+    """✔ or ✘, in its colour."""
+    from rich.text import Text  # noqa: PLC0415 - see console
+
+    return Text(YES if holds else NO, style="green" if holds else "red")

@@ -1,0 +1,70 @@
+"""What a person decides about a mail in doubt: it arrived, or it is to be sent again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from psycopg import sql
+from psycopg.rows import class_row
+
+from store import outcomes
+
+if TYPE_CHECKING:
+    from datetime import date, datetime
+
+    from store.connection import Connection
+
+_READ = """
+SELECT r.id, r.state, r.fence, r.company_id, r.recipient, r.message_id, r.armed_at, r.level,
+       ARRAY(SELECT i.number FROM reminder_invoices ri JOIN invoices i ON i.id = ri.invoice_id
+              WHERE ri.reminder_id = r.id AND ri.outcome IN ('planned', 'in_doubt') ORDER BY i.number) AS invoices
+  FROM reminders r WHERE r.id = %(reminder_id)s
+"""
+_LOCKED = sql.SQL(_READ + " FOR NO KEY UPDATE")
+_ARRIVED = """
+UPDATE reminders SET state = 'sent', ended_at = clock_timestamp(), ended_on = %(day)s::date, problem = NULL
+ WHERE id = %(reminder_id)s AND state = 'in_doubt'
+"""
+_AGAIN = """
+UPDATE reminders
+   SET state = 'due', fence = fence + 1, not_before = clock_timestamp(), hinted_until = '-infinity', waits_for = NULL,
+       deferrals = 0, deferred_at = NULL
+ WHERE id = %(reminder_id)s AND state = 'in_doubt'
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Doubtful:
+    """A reminder that may be in doubt. `armed_at`: when its dot may have left, on the database's clock."""
+
+    id: int
+    state: str
+    fence: int
+    company_id: int
+    recipient: str
+    message_id: str
+    armed_at: datetime | None
+    level: int | None
+    invoices: list[str]
+
+
+def read(conn: Connection, reminder_id: int, *, lock: bool) -> Doubtful | None:
+    """The reminder; locked until the transaction ends where it is to be resolved."""
+    with conn.cursor(row_factory=class_row(Doubtful)) as cursor:
+        return cursor.execute(_LOCKED if lock else sql.SQL(_READ), {"reminder_id": reminder_id}).fetchone()
+
+
+def arrived(conn: Connection, locked: Doubtful, day: date, because: str) -> None:
+    """It reached its reader: as if the server had said so, on the business day it was armed."""
+    conn.execute(_ARRIVED, {"reminder_id": locked.id, "day": day})
+    outcomes.settle_invoices(conn, [locked.id], "confirm", "accepted", day=day)
+    outcomes.effects_due(conn, [locked.id])
+    outcomes.note(conn, [(locked.id, locked.fence, "resolved", f"it arrived: {because}")])
+
+
+def send_again(conn: Connection, locked: Doubtful, because: str) -> None:
+    """It is due again, under a new fence; the claim decides on the day's facts. It stays one that was in doubt."""
+    conn.execute(_AGAIN, {"reminder_id": locked.id})
+    outcomes.settle_invoices(conn, [locked.id], "retry", "planned")
+    outcomes.note(conn, [(locked.id, locked.fence + 1, "resolved", f"send again: {because}")])
