@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from store.connection import Connection
 
 _COMPANY = """
-INSERT INTO companies (code, name, siren, address, email, iban, bic, send_from, send_until, send_weekdays, send_on_holidays)
+INSERT INTO companies (code, name, siren, address, email, iban, bic, send_from, send_until, send_weekdays,
+                       send_on_holidays)
 VALUES ('ACME', 'Atelier Acme', '732829320', E'1 rue de la Paix\n75002 Paris', 'compta@acme.example',
         'FR1420041010050500013M02606', 'PSSTFRPPPAR', '00:00', NULL, '{1,2,3,4,5,6,7}', true)
 RETURNING id
@@ -49,7 +50,7 @@ TEXTS = Texts(
 
 
 def fill(conn: Connection, *, invoices: int, customers: int, port: int, texts: Texts = TEXTS) -> int:
-    """A company with this many open, overdue invoices at level 0 and an active rule over them. Returns the rule's id."""
+    """Make a company with this many open, overdue invoices at level 0 and an active rule over them. Returns its id."""
     company = conn.execute(_COMPANY).fetchone()
     parameters = {"company": company[0] if company else 0, "port": port, "count": customers, "customers": customers}
     account = conn.execute(_ACCOUNT, parameters).fetchone()
@@ -69,7 +70,8 @@ def fill(conn: Connection, *, invoices: int, customers: int, port: int, texts: T
         tags=("Relance 1",),
     )
     conn.execute(
-        "INSERT INTO rules (company_id, owner_id, title, active, counting_from) VALUES (%s, 1, 'Relance 1', true, now())",
+        "INSERT INTO rules (company_id, owner_id, title, active, counting_from)"
+        " VALUES (%s, 1, 'Relance 1', true, now())",
         (parameters["company"],),
     )
     conn.execute(

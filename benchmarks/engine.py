@@ -26,7 +26,10 @@ from workers.settings import Settings
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_WORK = "import sys; from workers.process import work; from workers.settings import read; work(read(), threads=int(sys.argv[1]))"
+_WORK = (
+    "import sys; from workers.process import work; from workers.settings import read;"
+    " work(read(), threads=int(sys.argv[1]))"
+)
 _HOLD = "UPDATE rules SET held_because = 'benchmark', held_at = now()"
 _RELEASE = "UPDATE rules SET held_because = NULL, held_at = NULL"
 _UNDECIDED = "SELECT count(*) FROM chunks WHERE open"
@@ -68,7 +71,7 @@ def _count(conn: Connection, query: str) -> int:
 
 
 def measure(*, invoices: int, seconds: float, processes: int, connections: int, threads: int) -> dict[str, Any]:
-    """Reserve every invoice with the rule held, then let mails leave for `seconds`. Rates, CPU by group, peak memory."""
+    """Reserve every invoice with the rule held, then let mails leave for `seconds`: rates, CPU and memory."""
     with contextlib.ExitStack() as stack:
         servers = stack.enter_context(throwaway())
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -83,9 +86,7 @@ def measure(*, invoices: int, seconds: float, processes: int, connections: int, 
         analyze(conn)
         conn.autocommit = False
         pinned = rules.saved(conn)[0].pinned
-        settings = Settings(
-            database_url=servers.database_url, redis_url=servers.redis_url, connections=connections
-        )
+        settings = Settings(database_url=servers.database_url, redis_url=servers.redis_url, connections=connections)
         environment = {
             "DATABASE_URL": servers.database_url,
             "REDIS_URL": servers.redis_url,

@@ -1,4 +1,7 @@
-"""CPU, memory and wall of the processes of a stage, read from /proc: hundredths of a second, good enough over seconds."""
+"""CPU, memory and wall of the processes of a stage, read from /proc.
+
+Hundredths of a second, good enough over seconds.
+"""
 
 from __future__ import annotations
 
@@ -64,7 +67,8 @@ def _reaped(pid: int) -> float:
 
 
 def _children(pid: int) -> list[int]:
-    return [int(entry) for entry in os.listdir("/proc") if entry.isdigit() and _stat(int(entry))[1] == str(pid)]
+    pids = [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
+    return [child for child in pids if _stat(child)[1] == str(pid)]
 
 
 def _peak(pid: int) -> float:

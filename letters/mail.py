@@ -14,6 +14,7 @@ from letters.markup import TEXT_WIDTH, to_html, to_text, wrapped
 from letters.texts import render, render_subject
 from letters.variables import template_variables
 from workflow.errors import InvalidInput
+from workflow.rules import Texts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -34,15 +35,6 @@ class _Layouts(jinja2.Environment):
         if type(obj) is dict and attribute in obj:
             return obj[attribute]
         return super().getattr(obj, attribute)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MailTexts:
-    """What a rule's owner wrote, in one language: Markdown with Jinja2 above and below the statement."""
-
-    subject: str
-    header: str
-    footer: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +79,7 @@ class Stationery:
             inliner=CSSInliner(load_remote_stylesheets=False),
         )
 
-    def compose(self, texts: MailTexts, values: LetterValues) -> MailParts:
+    def compose(self, texts: Texts, values: LetterValues) -> MailParts:
         """Make one mail. The same texts and values give the same parts.
 
         Raises TemplateError for a text that cannot be rendered, InvalidInput for values that no mail can show
@@ -120,12 +112,12 @@ class Stationery:
         )
 
 
-def default_texts(folder: Path, *, level: int, language: Language) -> MailTexts:
+def default_texts(folder: Path, *, level: int, language: Language) -> Texts:
     """Read the texts that a new rule starts with, from `texts/level_LEVEL.LANGUAGE.md`."""
     whole = (folder / "texts" / f"level_{level}.{language}.md").read_text(encoding="utf-8")
     subject, _, body = whole.partition("\n")
     header, _, footer = body.partition(_STATEMENT_MARK)
-    return MailTexts(subject=subject.removeprefix(_SUBJECT_MARK), header=header.strip(), footer=footer.strip())
+    return Texts(subject=subject.removeprefix(_SUBJECT_MARK), header=header.strip(), footer=footer.strip())
 
 
 def _shown(variables: Mapping[str, Any], labels: Mapping[str, str]) -> dict[str, Any]:

@@ -54,7 +54,7 @@ def assemble(
     sender: Mailbox,
     recipient: Mailbox,
     language: Language,
-    reminder_id: int,
+    reminder_id: int | None,
     reply_to: Mailbox | None = None,
     cc: Sequence[Mailbox] = (),
     references: Sequence[str] = (),
@@ -82,7 +82,7 @@ def assemble(
         references_header("References", references, field="references") if references else "",
         "Auto-Submitted: auto-generated\r\n",
         f"Content-Language: {language}\r\n",
-        f"X-Relance-Reminder: {reminder_id:d}\r\n",
+        "" if reminder_id is None else f"X-Relance-Reminder: {reminder_id:d}\r\n",
         "MIME-Version: 1.0\r\n",
     ]
     mark = sha256(identity.encode("ascii")).hexdigest()[:32]

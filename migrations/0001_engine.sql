@@ -306,6 +306,7 @@ CREATE TABLE runs (
 CREATE UNIQUE INDEX runs_once ON runs (rule_id, due_at) WHERE request_key IS NULL;    -- any number of schedulers: one run
 CREATE UNIQUE INDEX runs_by_request ON runs (rule_id, request_key) WHERE request_key IS NOT NULL;
 CREATE INDEX runs_unfinished ON runs (id) WHERE closed_at IS NULL;                    -- relay and sweep
+CREATE INDEX runs_unreported ON runs (id) WHERE reported_at IS NULL;                  -- relay
 
 -- A run's candidates, fixed once, in chunks that never split a customer; what is undecided stays in invoice_ids.
 CREATE TABLE chunks (
@@ -393,10 +394,12 @@ CREATE INDEX candidates_by_invoice ON candidates (invoice_id);                  
 CREATE TABLE mails (
     reminder_id bigint NOT NULL REFERENCES reminders,
     fence       integer NOT NULL,
-    parts       jsonb NOT NULL,                                         -- subject, text, html, headers, attachments by sha256
+    subject     text NOT NULL,
+    letter      bytea NOT NULL,                                         -- text, html, headers, attachments by sha256: JSON, zlib
     sha256      bytea NOT NULL CHECK (length(sha256) = 32),
     PRIMARY KEY (reminder_id, fence)
 );
+ALTER TABLE mails ALTER letter SET STORAGE EXTERNAL;                    -- compressed already
 
 -- Who tried what, and what the server said. Append-only.
 CREATE TABLE attempts (
@@ -462,33 +465,49 @@ END $$;
 CREATE TRIGGER invoices_row_version BEFORE UPDATE ON invoices FOR EACH ROW EXECUTE FUNCTION raise_row_version();
 CREATE TRIGGER customers_row_version BEFORE UPDATE ON customers FOR EACH ROW EXECUTE FUNCTION raise_row_version();
 
--- Invoices change by the thousand, so theirs is set-based and names its columns.
+-- [old, new], or null where nothing changed; inlined by the planner.
+CREATE FUNCTION old_new(old anyelement, new anyelement) RETURNS jsonb LANGUAGE sql IMMUTABLE AS $$
+    SELECT CASE WHEN old IS DISTINCT FROM new THEN jsonb_build_array(old, new) END
+$$;
+
+-- Invoices change by the thousand, so theirs is set-based and names its columns; what a reminder moves comes first, the
+-- rest is compared only where something of it has changed.
 CREATE FUNCTION journal_invoices() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     INSERT INTO journal (subject, subject_id, change)
     SELECT 'invoice', c.id, c.change
       FROM (SELECT n.id, jsonb_strip_nulls(jsonb_build_object(
-                'state', CASE WHEN o.state <> n.state THEN jsonb_build_array(o.state, n.state) END,
-                'before_settled', CASE WHEN o.before_settled IS DISTINCT FROM n.before_settled THEN jsonb_build_array(o.before_settled, n.before_settled) END,
-                'level', CASE WHEN o.level <> n.level THEN jsonb_build_array(o.level, n.level) END,
-                'cycle', CASE WHEN o.cycle <> n.cycle THEN jsonb_build_array(o.cycle, n.cycle) END,
-                'last_reminded_on', CASE WHEN o.last_reminded_on IS DISTINCT FROM n.last_reminded_on THEN jsonb_build_array(o.last_reminded_on, n.last_reminded_on) END,
-                'balance', CASE WHEN o.balance <> n.balance THEN jsonb_build_array(o.balance::text, n.balance::text) END,
-                'total', CASE WHEN o.total <> n.total THEN jsonb_build_array(o.total::text, n.total::text) END,
-                'currency', CASE WHEN o.currency <> n.currency THEN jsonb_build_array(o.currency, n.currency) END,
-                'commercial_state', CASE WHEN o.commercial_state <> n.commercial_state THEN jsonb_build_array(o.commercial_state, n.commercial_state) END,
-                'kind', CASE WHEN o.kind <> n.kind THEN jsonb_build_array(o.kind, n.kind) END,
-                'number', CASE WHEN o.number <> n.number THEN jsonb_build_array(o.number, n.number) END,
-                'company_id', CASE WHEN o.company_id <> n.company_id THEN jsonb_build_array(o.company_id, n.company_id) END,
-                'customer_id', CASE WHEN o.customer_id <> n.customer_id THEN jsonb_build_array(o.customer_id, n.customer_id) END,
-                'issued_on', CASE WHEN o.issued_on <> n.issued_on THEN jsonb_build_array(o.issued_on, n.issued_on) END,
-                'due_on', CASE WHEN o.due_on IS DISTINCT FROM n.due_on THEN jsonb_build_array(o.due_on, n.due_on) END,
-                'payment_method', CASE WHEN o.payment_method IS DISTINCT FROM n.payment_method THEN jsonb_build_array(o.payment_method, n.payment_method) END,
-                'factored', CASE WHEN o.factored <> n.factored THEN jsonb_build_array(o.factored, n.factored) END,
-                'dunning_contact_id', CASE WHEN o.dunning_contact_id IS DISTINCT FROM n.dunning_contact_id THEN jsonb_build_array(o.dunning_contact_id, n.dunning_contact_id) END,
-                'billing_contact_id', CASE WHEN o.billing_contact_id IS DISTINCT FROM n.billing_contact_id THEN jsonb_build_array(o.billing_contact_id, n.billing_contact_id) END,
-                'held_because', CASE WHEN o.held_because IS DISTINCT FROM n.held_because THEN jsonb_build_array(o.held_because, n.held_because) END
-            )) AS change
+                'state', old_new(o.state, n.state),
+                'before_settled', old_new(o.before_settled, n.before_settled),
+                'level', old_new(o.level, n.level),
+                'cycle', old_new(o.cycle, n.cycle),
+                'last_reminded_on', old_new(o.last_reminded_on, n.last_reminded_on)
+            )) || CASE
+                WHEN (o.balance, o.total, o.currency, o.commercial_state, o.kind, o.number, o.company_id,
+                      o.customer_id, o.issued_on, o.due_on, o.payment_method, o.factored,
+                      o.dunning_contact_id, o.billing_contact_id, o.held_because)
+                     IS NOT DISTINCT FROM
+                     (n.balance, n.total, n.currency, n.commercial_state, n.kind, n.number, n.company_id,
+                      n.customer_id, n.issued_on, n.due_on, n.payment_method, n.factored,
+                      n.dunning_contact_id, n.billing_contact_id, n.held_because)
+                THEN '{}'
+                ELSE jsonb_strip_nulls(jsonb_build_object(
+                    'balance', old_new(o.balance::text, n.balance::text),
+                    'total', old_new(o.total::text, n.total::text),
+                    'currency', old_new(o.currency, n.currency),
+                    'commercial_state', old_new(o.commercial_state, n.commercial_state),
+                    'kind', old_new(o.kind, n.kind),
+                    'number', old_new(o.number, n.number),
+                    'company_id', old_new(o.company_id, n.company_id),
+                    'customer_id', old_new(o.customer_id, n.customer_id),
+                    'issued_on', old_new(o.issued_on, n.issued_on),
+                    'due_on', old_new(o.due_on, n.due_on),
+                    'payment_method', old_new(o.payment_method, n.payment_method),
+                    'factored', old_new(o.factored, n.factored),
+                    'dunning_contact_id', old_new(o.dunning_contact_id, n.dunning_contact_id),
+                    'billing_contact_id', old_new(o.billing_contact_id, n.billing_contact_id),
+                    'held_because', old_new(o.held_because, n.held_because)
+                )) END AS change
               FROM old_rows o JOIN new_rows n USING (id)) c
      WHERE c.change <> '{}';
     RETURN NULL;

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 # A reminder leaves only while every gate is open; the relay, the claim and the arm ask the same.
 GATES = """
     NOT EXISTS (SELECT FROM settings WHERE stopped_because IS NOT NULL)
-    AND NOT EXISTS (SELECT FROM rules u JOIN rule_versions v ON v.rule_id = u.id JOIN mail_accounts a ON a.id = v.account_id
+    AND NOT EXISTS (SELECT FROM rules u JOIN rule_versions v ON v.rule_id = u.id JOIN mail_accounts a ON a.id =
+    v.account_id
                              JOIN runs n ON n.id = r.run_id
                      WHERE u.id = r.rule_id AND v.version = r.rule_version
                        AND (u.held_because IS NOT NULL OR a.held_because IS NOT NULL
@@ -27,12 +28,14 @@ SELECT DISTINCT company_id FROM reminders WHERE id = ANY(%(ids)s::bigint[]) AND 
 _WAIT_FOR_WINDOW = """
 UPDATE reminders SET not_before = clock_timestamp() + make_interval(secs => %(wait_s)s::float8), waits_for = 'window',
        hinted_until = '-infinity'
- WHERE id IN (SELECT id FROM reminders WHERE id = ANY(%(ids)s::bigint[]) AND company_id = %(company_id)s AND state = 'due'
+ WHERE id IN (SELECT id FROM reminders WHERE id = ANY(%(ids)s::bigint[]) AND company_id = %(company_id)s AND state =
+ 'due'
                ORDER BY id FOR UPDATE SKIP LOCKED)
 """
 _CLAIM = f"""
 UPDATE reminders
-   SET state = 'claimed', fence = fence + 1, lease_until = clock_timestamp() + make_interval(secs => %(lease_s)s::float8),
+   SET state = 'claimed', fence = fence + 1, lease_until = clock_timestamp() + make_interval(secs =>
+   %(lease_s)s::float8),
        waits_for = NULL
  WHERE id IN (SELECT r.id FROM reminders r
                WHERE r.id = ANY(%(ids)s::bigint[]) AND r.state = 'due' AND r.not_before <= clock_timestamp() AND {GATES}

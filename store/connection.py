@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 Connection = psycopg.Connection[tuple[Any, ...]]
 Pool = ConnectionPool[Connection]
 
-# A generic plan is chosen once for each prepared statement: replanning arrays of ids costs more than half of a tick. Every
+# A generic plan is chosen once for each prepared statement: replanning arrays of ids costs more than half of a tick.
+# Every
 # query here goes by key; a plan made while a table was still empty must not scan it once it has grown.
 _OPTIONS = (
     "-c statement_timeout=60s -c lock_timeout=10s -c idle_in_transaction_session_timeout=60s"

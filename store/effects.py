@@ -16,7 +16,8 @@ SELECT reminder_id FROM effects
 # Invoices first, in id order, as everywhere: the tagging triggers raise their versions.
 _LOCK_INVOICES = """
 SELECT i.id FROM invoices i
- WHERE i.id IN (SELECT invoice_id FROM reminder_invoices WHERE reminder_id = ANY(%(ids)s::bigint[]) AND outcome = 'accepted')
+ WHERE i.id IN (SELECT invoice_id FROM reminder_invoices WHERE reminder_id = ANY(%(ids)s::bigint[]) AND outcome =
+ 'accepted')
  ORDER BY i.id FOR NO KEY UPDATE
 """
 _REPLACE = """
@@ -51,7 +52,10 @@ UPDATE effects SET last_error = %(error)s::text, hinted_until = '-infinity',
 
 
 def apply_tags(conn: Connection, reminder_ids: Sequence[int]) -> int:
-    """Tag the invoices of these accepted mails; in a category that allows one tag the others go. Returns effects done."""
+    """Tag the invoices of these accepted mails; in a category that allows one tag the others go.
+
+    Returns effects done.
+    """
     ids = {"ids": [row[0] for row in conn.execute(_LOCK_DUE, {"ids": list(reminder_ids)})]}
     if not ids["ids"]:
         return 0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from workflow.facts import Contact, CustomerFacts, InvoiceFacts, Pause
@@ -12,6 +11,7 @@ from workflow.facts import Contact, CustomerFacts, InvoiceFacts, Pause
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
     from datetime import date
+    from decimal import Decimal
 
     from store.connection import Connection
 
@@ -41,7 +41,8 @@ SELECT i.id, i.number, co.code, i.customer_id, i.state, i.level, i.cycle, i.row_
  ORDER BY i.customer_id, i.id
 """
 
-# A planned tag counts as present, except one that the deciding reminder itself has planned. The inner select is a look-up
+# A planned tag counts as present, except one that the deciding reminder itself has planned. The inner select is a
+# look-up
 # by key whatever the statistics say: joined, a plan made on a fresh table drove from all the effects there are.
 _INVOICE_TAGS = """
 SELECT t.invoice_id, t.tag_id FROM taggings t WHERE t.invoice_id = ANY(%(ids)s::bigint[])
@@ -98,7 +99,8 @@ SELECT ri.invoice_id, bool_or(r.open), max(r.ended_on) FILTER (WHERE r.state = '
 class Asking:
     """For whom the facts are read: the company whose rule decides, on which day, in which run.
 
-    `run_id` 0: outside any run (a preview). `rule_id` is given where the rule does not count. `besides`: reminders whose
+    `run_id` 0: outside any run (a preview). `rule_id` is given where the rule does not count. `besides`: reminders
+    whose
     own planned tags are not to be seen.
     """
 
@@ -121,7 +123,10 @@ def lock_invoices(conn: Connection, ids: Collection[int]) -> set[int]:
 
 
 def load(conn: Connection, ids: Sequence[int], asking: Asking) -> list[InvoiceFacts]:
-    """The facts of these invoices as they stand, ordered by customer and id; an unknown id is absent from the answer."""
+    """The facts of these invoices as they stand, ordered by customer and id.
+
+    An unknown id is absent from the answer.
+    """
     rows = conn.execute(_INVOICES, {"ids": ids}).fetchall()
     titles: dict[int, str] = dict(conn.execute(_TAGS).fetchall())
     tags: dict[int, set[str]] = defaultdict(set)

@@ -20,7 +20,8 @@ UPDATE runs SET hinted_until = clock_timestamp() + make_interval(secs => %(alive
                  AND NOT EXISTS (SELECT FROM runs h JOIN rules hu ON hu.id = h.rule_id
                                   WHERE h.closed_at IS NULL AND h.due_at = n.due_at AND hu.company_id = u.company_id
                                     AND h.level > n.level
-                                    AND (h.state = 'due' OR EXISTS (SELECT FROM chunks c WHERE c.run_id = h.id AND c.open)))
+                                    AND (h.state = 'due' OR EXISTS (SELECT FROM chunks c WHERE c.run_id = h.id AND
+                                    c.open)))
                ORDER BY n.id LIMIT %(limit)s FOR UPDATE OF n SKIP LOCKED)
 RETURNING id
 """
@@ -55,20 +56,23 @@ UPDATE effects SET hinted_until = clock_timestamp() + make_interval(secs => %(al
                                 ORDER BY reminder_id LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
 RETURNING reminder_id
 """
-# A run is to be closed when every candidate is decided and every mail has ended, or reported after two hours at the latest.
+# A run is to be closed when every candidate is decided and every mail has ended, or reported after two hours at the
+# latest.
 _CLOSING = """
 UPDATE runs SET hinted_until = clock_timestamp() + make_interval(secs => %(alive_s)s::float8)
  WHERE id IN (SELECT n.id FROM runs n
                WHERE n.closed_at IS NULL AND n.state = 'open' AND n.hinted_until < clock_timestamp()
-                 AND NOT EXISTS (SELECT FROM chunks c WHERE c.run_id = n.id AND c.open)
-                 AND (NOT EXISTS (SELECT FROM reminders r WHERE r.run_id = n.id AND r.open)
-                      OR (n.reported_at IS NULL AND n.opened_at < now() - make_interval(secs => %(patience_s)s::float8)))
+                 AND ((NOT EXISTS (SELECT FROM chunks c WHERE c.run_id = n.id AND c.open)
+                       AND NOT EXISTS (SELECT FROM reminders r WHERE r.run_id = n.id AND r.open))
+                      OR (n.reported_at IS NULL AND n.opened_at < now() - make_interval(secs =>
+                      %(patience_s)s::float8)))
                ORDER BY n.id LIMIT %(limit)s FOR UPDATE OF n SKIP LOCKED)
 RETURNING id
 """
 _REPORTS = """
 UPDATE runs SET hinted_until = clock_timestamp() + make_interval(secs => %(alive_s)s::float8)
- WHERE id IN (SELECT id FROM runs WHERE closed_at IS NOT NULL AND reported_at IS NULL AND hinted_until < clock_timestamp()
+ WHERE id IN (SELECT id FROM runs WHERE closed_at IS NOT NULL AND reported_at IS NULL AND hinted_until <
+ clock_timestamp()
                ORDER BY id LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
 RETURNING id
 """

@@ -53,14 +53,17 @@ def version(conn: Connection) -> int:
 
 
 def migrate(conn: Connection) -> list[str]:
-    """Apply what is missing, each step with its record in one transaction. Returns the names applied; none the second time."""
+    """Apply what is missing, each step with its record in one transaction.
+
+    Returns the names applied; none the second time.
+    """
     applied = []
     for number, path in steps():
         with conn.transaction():
             conn.execute(_LOCK)
             if version(conn) < number:
                 conn.execute("SET LOCAL statement_timeout = 0")
-                conn.execute(sql.SQL(path.read_text(encoding="utf-8")))  # type: ignore[arg-type]  # our own file
+                conn.execute(sql.SQL(path.read_text(encoding="utf-8")))  # our own file
                 conn.execute(_RECORD, {"number": number, "name": path.stem})
                 applied.append(path.stem)
     return applied

@@ -28,7 +28,8 @@ SELECT ri.invoice_id, i.state, i.before_settled
 _MOVE = """
 UPDATE invoices i
    SET state = n.state, before_settled = n.before_settled, last_reminded_on = coalesce(n.day, i.last_reminded_on)
-  FROM unnest(%(ids)s::bigint[], %(states)s::text[], %(before)s::text[], %(days)s::date[]) AS n (id, state, before_settled, day)
+  FROM unnest(%(ids)s::bigint[], %(states)s::text[], %(before)s::text[], %(days)s::date[]) AS n (id, state,
+  before_settled, day)
  WHERE i.id = n.id
 """
 _OUTCOME = """
@@ -81,7 +82,8 @@ RETURNING id
 _LONG_HELD = """
 SELECT r.id, r.fence
   FROM reminders r JOIN rules u ON u.id = r.rule_id
- WHERE r.open AND r.state = 'due' AND NOT r.ever_in_doubt AND u.held_at < now() - make_interval(secs => %(after_s)s::float8)
+ WHERE r.open AND r.state = 'due' AND NOT r.ever_in_doubt AND u.held_at < now() - make_interval(secs =>
+ %(after_s)s::float8)
  ORDER BY r.id LIMIT 100
    FOR UPDATE OF r SKIP LOCKED
 """

@@ -41,7 +41,8 @@ UPDATE rules SET version = version + 1, title = %(title)s,
 RETURNING version
 """
 _ACTIVATE = """
-UPDATE rules SET active = %(active)s, counting_from = CASE WHEN %(active)s THEN %(now)s::timestamptz ELSE counting_from END
+UPDATE rules SET active = %(active)s, counting_from = CASE WHEN %(active)s THEN %(now)s::timestamptz ELSE
+counting_from END
  WHERE id = %(rule_id)s AND active <> %(active)s
 """
 

@@ -28,7 +28,8 @@ RETURNING id
 """
 _BY_REQUEST = "SELECT id FROM runs WHERE rule_id = %(rule_id)s AND request_key = %(request_key)s"
 _READ = """
-SELECT id, rule_id, rule_version, due_at, request_key, missed, level, state, problem, candidates, started_by, created_at,
+SELECT id, rule_id, rule_version, due_at, request_key, missed, level, state, problem, candidates, started_by,
+created_at,
        opened_at, closed_at, reported_at
   FROM runs
 """
@@ -68,7 +69,8 @@ SELECT (SELECT coalesce(sum(cardinality(invoice_ids)), 0) FROM chunks WHERE run_
   FROM reminders WHERE run_id = %(run_id)s
 """
 _REASONS = """
-SELECT reason, count(*) FROM candidates WHERE run_id = %(run_id)s GROUP BY reason ORDER BY count(*) DESC, reason LIMIT 100
+SELECT reason, count(*) FROM candidates WHERE run_id = %(run_id)s GROUP BY reason ORDER BY count(*) DESC, reason
+LIMIT 100
 """
 
 

@@ -11,7 +11,8 @@ from psycopg.rows import class_row
 if TYPE_CHECKING:
     from store.connection import Connection
 
-# Whoever closes a gate (stop, a hold, a deactivated rule) takes this lock alone; each tick shares it while it arms. So no
+# Whoever closes a gate (stop, a hold, a deactivated rule) takes this lock alone; each tick shares it while it arms.
+# So no
 # mail is armed after a gate's change was committed, and nothing waits for longer than one tick.
 GATES_LOCK = "hashtext('relance.gates')"
 
@@ -77,7 +78,10 @@ def resume(conn: Connection) -> bool:
 
 
 def make_test_instance(conn: Connection) -> None:
-    """Say that this database is a test's: rules fire on it only where they allow it, and it may have a clock of its own."""
+    """Say that this database is a test's.
+
+    Rules fire on it only where they allow it, and it may have a clock of its own.
+    """
     conn.execute(_MAKE_TEST)
 
 

@@ -1,7 +1,9 @@
 """The tick: one transaction in which every answered mail becomes sent and every uploaded mail is armed.
 
-Three facts carry the promise. No dot leaves before the commit that armed (reminder, fence) is acknowledged. A dot that may
-have left is followed by another only through in_doubt. Sent is written only after a 2xx was read. Nothing in here waits for a
+Three facts carry the promise. No dot leaves before the commit that armed (reminder, fence) is acknowledged. A dot
+that may
+have left is followed by another only through in_doubt. Sent is written only after a 2xx was read. Nothing in here
+waits for a
 row lock: a statement that waited keeps its old snapshot, and would miss a gate closed meanwhile.
 """
 
@@ -47,9 +49,9 @@ UPDATE reminders r
 RETURNING r.id
 """
 _MAILS = """
-INSERT INTO mails (reminder_id, fence, parts, sha256)
-SELECT u.id, u.fence, u.parts::jsonb, u.sha256
-  FROM unnest(%(ids)s::bigint[], %(fences)s::int[], %(parts)s::text[], %(hashes)s::bytea[]) AS u (id, fence, parts, sha256)
+INSERT INTO mails (reminder_id, fence, subject, letter, sha256)
+SELECT * FROM unnest(%(ids)s::bigint[], %(fences)s::int[], %(subjects)s::text[], %(letters)s::bytea[],
+                     %(hashes)s::bytea[])
 ON CONFLICT (reminder_id, fence) DO NOTHING
 """
 _SENT = """
@@ -72,7 +74,10 @@ UPDATE reminder_invoices SET outcome = 'accepted'
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Uploaded:
-    """A mail of which all but the final dot is with the server. `versions`: row_version of each invoice that it lists."""
+    """A mail of which all but the final dot is with the server.
+
+    `versions`: row_version of each invoice that it lists.
+    """
 
     reminder_id: int
     fence: int
@@ -81,7 +86,8 @@ class Uploaded:
     customer_version: int
     versions: Mapping[int, int]
     recipient: str
-    parts: str
+    subject: str
+    letter: bytes
     sha256: bytes
 
 
@@ -127,7 +133,7 @@ def tick(
         free, now = conn.execute(_BEGIN).fetchone() or (False, None)
         any_company = companies[(uploaded[0] if uploaded else answered[0]).company_id]
         conn.execute(_TODAY, {"today": any_company.day(now).isoformat()})
-        ids = sorted({mail.reminder_id for mail in (*uploaded, *answered)})
+        ids = sorted({mail.reminder_id for mail in uploaded} | {mail.reminder_id for mail in answered})
         reminders = {row[0]: (row[1], row[2]) for row in conn.execute(_LOCK_REMINDERS, {"ids": ids})}
         wanted = {invoice_id for mail in uploaded for invoice_id in mail.versions}
         wanted.update(invoice_id for mail in answered for invoice_id in mail.invoice_ids)
@@ -144,7 +150,7 @@ def tick(
         if uploaded and free:
             closed = {mail.company_id for mail in uploaded if not is_open(companies[mail.company_id].window, now)}
             versions = {row[0]: row[1] for row in invoices.values()}
-            _arm(conn, uploaded, reminders, versions, closed, lease_s, done)
+            _arm(conn, uploaded, reminders, versions, closed=closed, lease_s=lease_s, done=done)
     return done
 
 
@@ -182,6 +188,7 @@ def _arm(
     uploaded: Sequence[Uploaded],
     reminders: Mapping[int, tuple[int, str]],
     versions: Mapping[int, int],
+    *,
     closed: set[int],
     lease_s: float,
     done: Ticked,
@@ -222,7 +229,8 @@ def _arm(
     parts = {
         "ids": [mail.reminder_id for mail in armed],
         "fences": [mail.fence for mail in armed],
-        "parts": [mail.parts for mail in armed],
+        "subjects": [mail.subject for mail in armed],
+        "letters": [mail.letter for mail in armed],
         "hashes": [mail.sha256 for mail in armed],
     }
     conn.execute(_MAILS, parts)

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, ClassVar
 
 import pytest
 
-from letters.mail import MailTexts, Stationery, default_texts
+from letters.mail import Stationery, default_texts
 from letters.samples import SAMPLE, SAMPLES
 from letters.texts import TemplateError, check_subject, check_text
 from workflow.errors import InvalidInput
+from workflow.rules import Texts
 
 if TYPE_CHECKING:
     from letters.mail import MailParts
@@ -24,7 +25,7 @@ HERE = Path(__file__).resolve().parent
 FOLDER = HERE.parent / "templates" / "mail"
 GOLDEN = HERE / "golden" / "mail"
 STATIONERY = Stationery.from_folder(FOLDER)
-PLAIN = MailTexts(subject="Relance {{ level }}", header="Bonjour,", footer="Merci.")
+PLAIN = Texts(subject="Relance {{ level }}", header="Bonjour,", footer="Merci.")
 EACH_LETTER: list[tuple[int, Language]] = [(level, language) for level in (1, 2, 3) for language in ("fr", "en")]
 
 

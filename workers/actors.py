@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import dramatiq
 
@@ -39,7 +39,7 @@ def declare(broker: Broker, office: Office, sender: Sender) -> None:
     def effects(reminder_ids: list[int]) -> None:
         apply_effects(office, reminder_ids)
 
-    actors: dict[str, Callable[..., Any]] = {
+    actors: dict[str, Callable[..., None]] = {
         "rule_due": rule_due,
         "advance_chunk": advance_chunk,
         "close_run": close,
@@ -47,4 +47,4 @@ def declare(broker: Broker, office: Office, sender: Sender) -> None:
         "apply_effects": effects,
     }
     for name, function in actors.items():
-        dramatiq.actor(function, broker=broker, actor_name=name, queue_name=QUEUES[name])
+        dramatiq.actor(broker=broker, actor_name=name, queue_name=QUEUES[name])(function)

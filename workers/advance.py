@@ -77,9 +77,9 @@ def advance(office: Office, run_id: int, number: int) -> int:
         domain = account.from_address.rpartition("@")[2]
         try:
             with conn.transaction():
-                _reserve(conn, pinned, under, found, today, domain)
+                _reserve(conn, pinned, under, found, today=today, domain=domain)
         except psycopg.errors.Error:
-            _one_by_one(conn, pinned, under, found, today, domain)
+            _one_by_one(conn, pinned, under, found, today=today, domain=domain)
         reserve.leave(conn, run_id, number, left)
         return len(left)
 
@@ -114,7 +114,7 @@ def _by_customer(found: Sequence[InvoiceFacts]) -> list[list[InvoiceFacts]]:
 
 
 def _reserve(
-    conn: Connection, pinned: PinnedRule, under: Under, found: Sequence[InvoiceFacts], today: date, domain: str
+    conn: Connection, pinned: PinnedRule, under: Under, found: Sequence[InvoiceFacts], *, today: date, domain: str
 ) -> None:
     rule = pinned.rule
     decided: dict[int, Decided] = {}
@@ -152,12 +152,12 @@ def _reserve(
 
 
 def _one_by_one(
-    conn: Connection, pinned: PinnedRule, under: Under, found: Sequence[InvoiceFacts], today: date, domain: str
+    conn: Connection, pinned: PinnedRule, under: Under, found: Sequence[InvoiceFacts], *, today: date, domain: str
 ) -> None:
     for group in _by_customer(found):
         try:
             with conn.transaction():
-                _reserve(conn, pinned, under, group, today, domain)
+                _reserve(conn, pinned, under, group, today=today, domain=domain)
         except psycopg.errors.Error as error:
             name = type(error).__name__
             log("candidates_failed", level="error", run=under.run_id, customer=group[0].customer.id, error=name)

@@ -1,9 +1,12 @@
-"""The task queue: dramatiq on Redis, carrying hints. Rows own retries, so a message is never retried or delayed here."""
+"""The task queue: dramatiq on Redis, carrying hints.
+
+Rows own retries, so a message is never retried or delayed here.
+"""
 
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import dramatiq
 import redis
@@ -13,7 +16,8 @@ from dramatiq.middleware import CurrentMessage, Middleware, ShutdownNotification
 from workers.log import log
 
 if TYPE_CHECKING:
-    from dramatiq import Broker, Message
+    from dramatiq import Broker
+    from dramatiq.broker import MessageProxy
 
 QUEUES = {
     "rule_due": "runs",
@@ -24,11 +28,11 @@ QUEUES = {
 }
 
 
-class Boundary(Middleware):  # type: ignore[misc]
+class Boundary(Middleware):
     """The one broad catch: what an actor raises is logged by its class and its ids, and the sweep comes again."""
 
     def after_process_message(
-        self, _broker: Broker, message: Message[Any], *, result: object = None, exception: BaseException | None = None
+        self, _broker: Broker, message: MessageProxy, *, result: object = None, exception: BaseException | None = None
     ) -> None:
         """Log a failure; the message is acknowledged either way."""
         del result
@@ -45,7 +49,7 @@ class Boundary(Middleware):  # type: ignore[misc]
 def make_broker(url: str) -> RedisBroker:
     """A broker whose dead workers' messages are found at every fetch, not by chance."""
     logging.getLogger("dramatiq").setLevel(logging.CRITICAL)
-    return RedisBroker(
+    return RedisBroker(  # type: ignore[no-untyped-call]
         url=url,
         middleware=[ShutdownNotifications(), CurrentMessage(), Boundary()],
         maintenance_chance=1_000_000,
@@ -65,7 +69,7 @@ class RedisHints:
 
     def waiting(self, queue: str) -> int:
         """Messages that no worker has fetched yet."""
-        return int(self._client.llen(f"dramatiq:{queue}"))  # type: ignore[arg-type]
+        return int(self._client.llen(f"dramatiq:{queue}"))
 
     def give(self, actor: str, *ids: object) -> None:
         """Enqueue one hint."""

@@ -37,7 +37,6 @@ _AGAIN_S = 300.0
 _CONVERSATION_S = 40.0
 _ANSWER_S = 30.0
 # A report is no reminder, and must not be counted as one.
-_NO_REMINDER = b"X-Relance-Reminder: 0\r\n"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,13 +118,13 @@ def _copy(summary: RunSummary, run: Unreported, reader: Reader, account: Account
         sender=sender,
         recipient=Mailbox(name=reader.name, address=reader.email),
         language=reader.language,
-        reminder_id=0,
+        reminder_id=None,
     )
     return _Copy(
         reader_id=reader.id,
         sender=sender.address,
         recipient=check_address(reader.email, field="email"),
-        stuffed=stuffed(content.replace(_NO_REMINDER, b"", 1)),
+        stuffed=stuffed(content),
     )
 
 

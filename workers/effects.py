@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 
 def apply_effects(office: Office, reminder_ids: Sequence[int]) -> None:
-    """Put on the tags that these reminders' rules ask for. One that fails alone is kept with its error and tried later."""
+    """Put on the tags that these reminders' rules ask for.
+
+    One that fails alone is kept with its error and tried later.
+    """
     with office.pool.connection() as conn:
         try:
             with conn.transaction():

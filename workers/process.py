@@ -1,4 +1,7 @@
-"""The processes: one worker with its threads and its sender; a scheduler with relay and sweep; and who restarts the dead."""
+"""The processes: one worker with its threads and its sender; a scheduler with relay and sweep.
+
+And who restarts the dead.
+"""
 
 from __future__ import annotations
 
@@ -79,9 +82,12 @@ def working(settings: Settings, *, threads: int) -> Iterator[None]:
 
 def work(settings: Settings, *, threads: int) -> None:
     """One worker process, until SIGTERM or SIGINT."""
+    parent = os.getppid()
     with stopping() as stop, working(settings, threads=threads):
         log("worker_started", threads=threads, connections=settings.connections)
-        stop.wait()
+        while not stop.wait(1):
+            if os.getppid() != parent:
+                break  # the supervisor is gone: nobody would stop or restart this process any more
     log("worker_stopped")
 
 
@@ -117,10 +123,8 @@ def _watch(connections: Pool) -> ClockWatch:
 
 def supervise(commands: Sequence[Sequence[str]], stop: threading.Event, *, environment: dict[str, str]) -> None:
     """Keep these commands running until `stop`: one that dies is started again, ever slower while it dies at once."""
-    children: list[tuple[Sequence[str], subprocess.Popen[bytes], float]] = []
+    children = [(command, _start(command, environment), time.monotonic()) for command in commands]
     waits = [0.0] * len(commands)
-    for command in commands:
-        children.append((command, _start(command, environment), time.monotonic()))
     try:
         while not stop.wait(0.1):
             for place, (command, child, since) in enumerate(children):
@@ -143,4 +147,6 @@ def supervise(commands: Sequence[Sequence[str]], stop: threading.Event, *, envir
 
 def _start(command: Sequence[str], environment: dict[str, str]) -> subprocess.Popen[bytes]:
     # A session of its own: Ctrl+C reaches the supervisor alone, which stops its children in order.
-    return subprocess.Popen([sys.executable, "-m", "scripts.main", *command], env=environment, start_new_session=True)
+    return subprocess.Popen(  # noqa: S603 - our own commands
+        [sys.executable, "-m", "scripts.main", *command], env=environment, start_new_session=True
+    )

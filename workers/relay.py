@@ -1,6 +1,7 @@
 """The relay turns rows that wait into hints, and never more than the workers can soon take.
 
-Redis holds two messages a worker thread at most, and a small constant waiting: flooding it with hints for all that is due was
+Redis holds two messages a worker thread at most, and a small constant waiting: flooding it with hints for all that
+is due was
 measured to cut throughput to a third.
 """
 

@@ -1,6 +1,7 @@
 """The scheduler: from rows and the business clock, which rules are due. Any number may run; the database keeps one run.
 
-A cron only wakes. An instant that was slept over makes no run of its own: the last one does, and says how many it missed.
+A cron only wakes. An instant that was slept over makes no run of its own: the last one does, and says how many it
+missed.
 """
 
 from __future__ import annotations
@@ -74,4 +75,3 @@ def fire_unless_jumped(pool: Pool, watch: ClockWatch) -> list[int]:
         if settings.read(conn).stopped_because:
             return []
         return fire(conn)
-

@@ -1,13 +1,14 @@
 """The sender: one thread a process that drives a few kept connections and arms and confirms mails by the tick.
 
 An actor hands over ready mails and waits; a connection uploads each but for its dot; the tick arms them together in one
-transaction (store.tick), together with everything answered since the last one; then the dots leave. What becomes of a mail
-that did not leave is written by `settle`, on a thread of its own.
+transaction (store.tick), together with everything answered since the last one; then the dots leave. What becomes of
+a mail that did not leave is written by `settle`, on a thread of its own.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 import time
 from collections import defaultdict
@@ -24,7 +25,7 @@ from workers.log import log
 from workers.smtp import Refused, Reply, SmtpConnection, Unreachable, connect
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     from store.companies import Account, Company
     from store.connection import Connection, Pool
@@ -229,6 +230,10 @@ class Sender:
             connection.abort()
             self._decide(item, Delivery("disarmed", error="too long between arming and the dot"))
             return None
+        return await self._dot(item, connection)
+
+    async def _dot(self, item: _Item, connection: SmtpConnection) -> SmtpConnection | None:
+        """The final dot of an armed mail, and its answer."""
         try:
             reply = await connection.dot(self._settings.answer_s)
         except Refused as refusal:
@@ -265,9 +270,11 @@ class Sender:
 
     async def _gather(self) -> None:
         """Let the tick be worth its commit: wait a moment for the connections that are about to be ready."""
-        until = self._loop.time() + _GATHER_S
-        while len(self._uploaded) < sum(self._serving.values()) and self._loop.time() < until:
-            await asyncio.sleep(_GATHER_S / 3)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_GATHER_S):
+                while len(self._uploaded) < sum(self._serving.values()):
+                    await self._stirred.wait()
+                    self._stirred.clear()
 
     async def _tick(self) -> None:
         uploaded, self._uploaded = self._uploaded, []
@@ -286,7 +293,10 @@ class Sender:
         self._apply(uploaded, answered, done)
 
     async def _repeat_sent(self, answered: list[_Item]) -> None:
-        """Sent was not written: again, each alone, so that one bad row stops no other; for as long as the process lives."""
+        """Sent was not written: again, each alone, so that one bad row stops no other.
+
+        For as long as the process lives.
+        """
         for item in answered:
             try:
                 done = await self._loop.run_in_executor(self._database, self._write, [], [item])

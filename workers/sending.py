@@ -1,28 +1,35 @@
-"""From a hint to a mail on its way: claim, decide again, render, hand over to the sender; and what follows a refusal."""
+"""From a hint to a mail on its way: claim, decide again, render, hand over to the sender.
+
+And what follows a refusal.
+"""
 
 from __future__ import annotations
 
 import hashlib
+from collections import defaultdict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
-from letters.mime import Attachment, Envelope, as_json, assemble, stuffed
-from letters.variables import LetterValues, StatementLine
+from letters.headers import Mailbox, check_address
+from letters.letter import Letter
+from letters.mime import Attachment
 from letters.variables import Company as LetterCompany
 from letters.variables import Contact as LetterContact
 from letters.variables import Customer as LetterCustomer
-from store import claims, companies, facts, holds, outcomes, settings
+from letters.variables import LetterValues, StatementLine
+from store import claims, companies, facts, outcomes, settings
 from store.tick import Uploaded
 from workers.log import log
 from workers.sender import Ready
 from workers.settings import secret
+from workers.smtp import stuffed
 from workflow.decision import REMINDED, as_released, decide_customer
 from workflow.errors import InvalidInput, RelanceError
 from workflow.windows import is_open, next_open
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from datetime import datetime
+    from datetime import date, datetime
 
     from store.claims import Claimed
     from store.companies import Account, Company
@@ -54,7 +61,10 @@ class _Wanted:
 
 
 def send_reminders(office: Office, sender: Sender, reminder_ids: Sequence[int]) -> None:
-    """Send what is still to be sent of these. A mail withdrawn because its facts changed is claimed and rendered again."""
+    """Send what is still to be sent of these.
+
+    A mail withdrawn because its facts changed is claimed and rendered again.
+    """
     ids = list(reminder_ids)
     for _ in range(_ROUNDS):
         ready = _render(office, _claim(office, ids))
@@ -85,46 +95,77 @@ def _claim(office: Office, ids: Sequence[int]) -> list[_Wanted]:
             return []
         accounts = companies.accounts(conn)
         held = claims.invoices(conn, [one.id for one in claimed])
-        wanted = []
-        for one in claimed:
-            pinned = office.pinned(conn, one.rule_id, one.rule_version)
-            company, account = sellers[one.company_id], accounts[pinned.account_id]
-            if not companies.spend_tokens(conn, account, 1):
-                wait_s = 60 / (account.per_minute or 60) * (1 + len(wanted))
-                outcomes.give_back(conn, one.id, one.fence, wait_s=wait_s)
-                continue
-            verdicts = _decide(conn, one, pinned, company, list(held[one.id]), here.business_now)
-            if verdicts:
-                listed = [verdict.invoice.id for verdict in verdicts]
-                wanted.append(
-                    _Wanted(
-                        claimed=one,
-                        pinned=pinned,
-                        company=company,
-                        account=account,
-                        verdicts=verdicts,
-                        originals=claims.originals(conn, listed) if pinned.rule.attach_invoices else {},
-                        thread=tuple(claims.thread(conn, listed)) if one.level else (),
-                        now=here.business_now,
+        wanted: list[_Wanted] = []
+        for group in _by_run(claimed):
+            first = group[0]
+            pinned = office.pinned(conn, first.rule_id, first.rule_version)
+            company, account = sellers[first.company_id], accounts[pinned.account_id]
+            today = company.day(here.business_now)
+            found = _facts(
+                conn,
+                group,
+                pinned,
+                company,
+                today=today,
+                invoice_ids=[one for each in group for one in held[each.id]],
+            )
+            for one in group:
+                if not companies.spend_tokens(conn, account, 1):
+                    wait_s = 60 / (account.per_minute or 60) * (1 + len(wanted))
+                    outcomes.give_back(conn, one.id, one.fence, wait_s=wait_s)
+                    continue
+                facts_of = [found[invoice_id] for invoice_id in held[one.id]]
+                verdicts = _decide(conn, one, pinned, facts_of, today)
+                if verdicts:
+                    listed = [verdict.invoice.id for verdict in verdicts]
+                    wanted.append(
+                        _Wanted(
+                            claimed=one,
+                            pinned=pinned,
+                            company=company,
+                            account=account,
+                            verdicts=verdicts,
+                            originals=claims.originals(conn, listed) if pinned.rule.attach_invoices else {},
+                            thread=tuple(claims.thread(conn, listed)) if one.level else (),
+                            now=here.business_now,
+                        )
                     )
-                )
         return wanted
 
 
-def _decide(
-    conn: Connection, one: Claimed, pinned: PinnedRule, company: Company, invoice_ids: list[int], now: datetime
-) -> tuple[Verdict, ...]:
-    """What the mail may still be about; the others are dropped, and with nothing left the reminder ends."""
-    today = company.day(now)
+def _by_run(claimed: Sequence[Claimed]) -> list[list[Claimed]]:
+    """Reminders of one run and company: an invoice is in one of them at most, and their facts are read together."""
+    groups: dict[tuple[int, int], list[Claimed]] = defaultdict(list)
+    for one in claimed:
+        groups[one.run_id, one.company_id].append(one)
+    return list(groups.values())
+
+
+def _facts(
+    conn: Connection,
+    group: Sequence[Claimed],
+    pinned: PinnedRule,
+    company: Company,
+    *,
+    today: date,
+    invoice_ids: Sequence[int],
+) -> dict[int, InvoiceFacts]:
+    """Each invoice as if the reminder that holds it had never been."""
     asking = facts.Asking(
         company_id=company.id,
         today=today,
         min_days_between_mails=company.min_days_between_mails,
-        run_id=one.run_id,
+        run_id=group[0].run_id,
         rule_id=None if pinned.rule.counts else pinned.id,
-        besides=(one.id,),
+        besides=tuple(one.id for one in group),
     )
-    found = [as_released(each) for each in facts.load(conn, invoice_ids, asking)]
+    return {one.id: as_released(one) for one in facts.load(conn, invoice_ids, asking)}
+
+
+def _decide(
+    conn: Connection, one: Claimed, pinned: PinnedRule, found: Sequence[InvoiceFacts], today: date
+) -> tuple[Verdict, ...]:
+    """What the mail may still be about; the others are dropped, and with nothing left the reminder ends."""
     verdicts = decide_customer(found, pinned.rule, today)
     kept = [verdict for verdict in verdicts if verdict.reason == REMINDED]
     first = next((verdict.recipient for verdict in kept if verdict.recipient), None)
@@ -135,10 +176,11 @@ def _decide(
     ]
     if not kept:
         reason = verdicts[0].reason if verdicts else "paid"
-        state = "failed" if reason in {"no_recipient", "suppressed"} else "cancelled"
+        unreachable = reason in {"no_recipient", "suppressed"}
+        state: Literal["failed", "cancelled"] = "failed" if unreachable else "cancelled"
         outcomes.end(conn, one.id, one.fence, state=state, problem=reason, error=None, day=today)
         return ()
-    dropped = sorted(set(invoice_ids) - {verdict.invoice.id for verdict in kept})
+    dropped = sorted({each.id for each in found} - {verdict.invoice.id for verdict in kept})
     if dropped:
         outcomes.settle_invoices(conn, [one.id], "release", "dropped", only=dropped)
     return tuple(kept)
@@ -174,27 +216,39 @@ def _compose(office: Office, one: _Wanted) -> Ready:
         raise LookupError("a decided mail has a recipient")
     contact = found.contact
     wished: tuple[Language | None, ...] = (contact.language, customer.language, company.language, *rule.texts)
-    language = next(each for each in wished if each in rule.texts)
-    values = letter_values(company, invoices, contact.name, one.claimed.level, one.now, language, rule.title)
+    language = next(each for each in wished if each is not None and each in rule.texts)
+    values = letter_values(
+        company,
+        invoices,
+        contact_name=contact.name,
+        level=one.claimed.level,
+        now=one.now,
+        language=language,
+        rule_title=rule.title,
+    )
     parts = office.stationery.compose(rule.texts[language], values)
     attachments = []
     for invoice in invoices if rule.attach_invoices else ():
         if invoice.id not in one.originals:
-            raise InvalidInput(field="attachment", value=invoice.number, reason="the invoice's original is not archived")
+            raise InvalidInput(
+                field="attachment", value=invoice.number, reason="the invoice's original is not archived"
+            )
         name, media_type, _, content = one.originals[invoice.id]
         attachments.append(Attachment(name=name, media_type=media_type, content=content))
-    envelope = Envelope(
+    letter = Letter(
+        parts=parts,
         message_id=one.claimed.message_id,
         date=one.now.astimezone(company.clock),
-        sender=(account.from_name, account.from_address),
-        recipient=(contact.name, contact.email),
-        reply_to=rule.reply_to,
-        cc=rule.cc,
-        references=one.thread,
+        sender=Mailbox(name=account.from_name, address=account.from_address),
+        recipient=Mailbox(name=contact.name, address=contact.email),
         language=language,
-        reminder=one.claimed.id,
+        reminder_id=one.claimed.id,
+        reply_to=Mailbox(address=rule.reply_to) if rule.reply_to else None,
+        cc=tuple(Mailbox(address=address) for address in rule.cc),
+        references=one.thread,
+        attachments=tuple(attachments),
     )
-    content = assemble(parts, envelope, attachments)
+    content = letter.content()
     return Ready(
         mail=Uploaded(
             reminder_id=one.claimed.id,
@@ -204,13 +258,14 @@ def _compose(office: Office, one: _Wanted) -> Ready:
             customer_version=customer.row_version,
             versions={invoice.id: invoice.row_version for invoice in invoices},
             recipient=contact.email,
-            parts=as_json(parts, envelope, attachments),
+            subject=parts.subject,
+            letter=letter.stored(),
             sha256=hashlib.sha256(content).digest(),
         ),
         account=account,
         password=secret(account.password_ref) if account.password_ref else None,
         company=company,
-        recipients=(contact.email, *rule.cc, *rule.bcc),
+        recipients=tuple(check_address(each, field="recipient") for each in (contact.email, *rule.cc, *rule.bcc)),
         stuffed=stuffed(content),
         deferrals=one.claimed.deferrals,
     )
@@ -219,6 +274,7 @@ def _compose(office: Office, one: _Wanted) -> Ready:
 def letter_values(
     company: Company,
     invoices: Sequence[InvoiceFacts],
+    *,
     contact_name: str,
     level: int | None,
     now: datetime,
@@ -277,14 +333,17 @@ def settle(conn: Connection, ready: Ready, delivery: Delivery) -> None:
 
 
 def _refused(conn: Connection, ready: Ready, reply: Reply, step: str) -> None:
-    """RFC 5321 section 4.2.1: 4xx may pass later, 5xx will not. Before MAIL it is the account's trouble, not the mail's."""
+    """RFC 5321 section 4.2.1: 4xx may pass later, 5xx will not.
+
+    Before MAIL it is the account's trouble, not the mail's.
+    """
     words = f"{step}: {reply}"
     if step == "auth" and reply.code >= 500:
         settings.close_gates(conn)
-        holds.hold_account(conn, ready.account.id, because=f"the server refused the login: {reply.code}")
+        companies.hold_account(conn, ready.account.id, because=f"the server refused the login: {reply.code}")
         log("account_held", level="error", account=ready.account.id, code=reply.code)
         outcomes.give_back(conn, ready.mail.reminder_id, ready.mail.fence, error=words, step="deferred")
-    elif reply.code < 500 or step in {"connect", "ehlo", "auth"}:
+    elif reply.code < 500 or step in {"connect", "ehlo"}:
         _defer(conn, ready, words)
     else:
         if step == "rcpt" and "5.1.1" in reply.text:
@@ -297,14 +356,10 @@ def _defer(conn: Connection, ready: Ready, error: str) -> None:
     step = ready.deferrals
     wait_s = _LADDER_S[step] if step < len(_LADDER_S) else _LONGEST_S
     reminder_id, fence = ready.mail.reminder_id, ready.mail.fence
-    if outcomes.give_back(
-        conn, reminder_id, fence, error=error, wait_s=wait_s, waits_for="server", step="deferred"
-    ):
+    if outcomes.give_back(conn, reminder_id, fence, error=error, wait_s=wait_s, waits_for="server", step="deferred"):
         _fail(conn, ready, "expired", error)
 
 
 def _fail(conn: Connection, ready: Ready, problem: str, error: str) -> None:
     day = ready.company.day(settings.read(conn).business_now)
-    outcomes.end(
-        conn, ready.mail.reminder_id, ready.mail.fence, state="failed", problem=problem, error=error, day=day
-    )
+    outcomes.end(conn, ready.mail.reminder_id, ready.mail.fence, state="failed", problem=problem, error=error, day=day)

@@ -1,6 +1,7 @@
 """One kept SMTP connection that can stop before the final dot.
 
-RFC 5321 for the conversation, RFC 2920 for pipelining, RFC 3207 for STARTTLS with a verified certificate. Until the dot is
+RFC 5321 for the conversation, RFC 2920 for pipelining, RFC 3207 for STARTTLS with a verified certificate. Until the
+dot is
 written, whatever goes wrong, the mail has surely not left.
 """
 
@@ -184,7 +185,10 @@ class SmtpConnection:
             raise Refused("connect", reply)
 
     async def start_tls(self, context: ssl.SSLContext, host: str, name: str) -> None:
-        """STARTTLS, verified, then EHLO again. Raises Unverified where it is not offered or the certificate does not hold."""
+        """STARTTLS, verified, then EHLO again.
+
+        Raises Unverified where it is not offered or the certificate does not hold.
+        """
         if "STARTTLS" not in self.features:
             raise Unverified("the server offers no STARTTLS")
         (reply,) = await self._converse(["STARTTLS"])
@@ -246,6 +250,18 @@ async def connect(account: Account, password: str | None, *, name: str = "localh
         connection.abort()
         raise
     return connection
+
+
+def stuffed(content: bytes) -> bytes:
+    """Double the dots at the start of lines (RFC 5321 section 4.5.2) and end with CRLF: a mail as DATA carries it.
+
+    Raises ValueError for a bare CR or LF, which some servers take for the end of a mail.
+    """
+    if content.count(b"\r\n") != content.count(b"\n") or content.count(b"\r\n") != content.count(b"\r"):
+        raise ValueError("a bare CR or LF in a mail")
+    lines = content if content.endswith(b"\r\n") else content + b"\r\n"
+    doubled = lines.replace(b"\r\n.", b"\r\n..")
+    return b"." + doubled if doubled.startswith(b".") else doubled
 
 
 def _printable(raw: bytes) -> str:
