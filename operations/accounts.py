@@ -1,0 +1,124 @@
+"""Mail accounts: the servers that send, and in whose name."""
+
+from __future__ import annotations
+
+import re
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, Final
+
+from letters.headers import check_address
+from operations.acting import acting, existing, line, number, one_of, optional_line
+from store.people import ACCOUNTS, COMPANIES, USERS, lock_account
+from store.saving import id_of, save
+from workflow.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from datetime import date
+
+    from store.connection import Connection
+    from store.people import AccountLogin
+
+SECURITY_MODES: Final = ("implicit-tls", "starttls-required", "plain")
+
+_HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
+_REFERENCE = re.compile(r"env:[A-Za-z_][A-Za-z0-9_]{0,199}|file:/[^\x00-\x1f\x7f]{1,500}")
+
+
+def save_account(
+    conn: Connection,
+    *,
+    name: str,
+    company: str | None = None,
+    user: str | None = None,
+    from_name: str,
+    from_address: str,
+    host: str,
+    port: int,
+    security: str,
+    ca_file: str | None = None,
+    username: str | None = None,
+    password_ref: str | None = None,
+    max_connections: int = 8,
+    per_minute: int | None = None,
+    by: str,
+    today: date | None = None,
+) -> int:
+    """Save a mail account of a company or of a user, by its name. Returns the id. Raises InvalidInput.
+
+    `password_ref` says where the password is (env:NAME, file:/PATH); the password itself is refused and never shown.
+    A login that is not given stays as it was while host and port do, and is forgotten when they change: nobody gets
+    it by pointing the account elsewhere. An empty username forgets it too.
+    """
+    if (company is None) == (user is None):
+        raise InvalidInput(field="company", value=company, reason="an account belongs to a company or to a user")
+    _check_host(host)
+    number(port, range(1, 65536), field="port")
+    one_of(security, SECURITY_MODES, field="security")
+    number(max_connections, range(1, 65), field="max_connections")
+    number(per_minute, range(1, 1_000_001), field="per_minute")
+    if password_ref is not None and not _REFERENCE.fullmatch(password_ref):
+        raise InvalidInput(
+            field="password_ref", value="(not shown)", reason="must say where the password is: env:NAME or file:/PATH"
+        )
+    name = line(name, field="name")
+    values: dict[str, object] = {
+        "name": name,
+        "from_name": line(from_name, field="from_name"),
+        "from_address": check_address(from_address, field="from_address"),
+        "host": host,
+        "port": port,
+        "security": security,
+        "ca_file": optional_line(ca_file, field="ca_file") if ca_file else None,
+        "max_connections": max_connections,
+        "per_minute": per_minute,
+    }
+    with acting(conn, by=by, today=today):
+        company_id = existing(id_of(conn, COMPANIES, {"code": company}), company, field="company") if company else None
+        user_id = existing(id_of(conn, USERS, {"login": user}), user, field="user") if user else None
+        before = lock_account(conn, name)
+        if before and (before.company_id, before.user_id) != (company_id, user_id):
+            raise InvalidInput(
+                field="name", value=name, reason="is the account of somebody else; an account does not change hands"
+            )
+        login = _login(before, (host, port), username, password_ref)
+        _check_login(host, security, login)
+        values |= {"company_id": company_id, "user_id": user_id, "username": login[0], "password_ref": login[1]}
+        return save(conn, ACCOUNTS, values)
+
+
+def _login(
+    before: AccountLogin | None, server: tuple[str, int], username: str | None, password_ref: str | None
+) -> tuple[str | None, str | None]:
+    if username == "":
+        return None, None
+    if before and (before.host, before.port) == server:
+        return username or before.username, password_ref or before.password_ref
+    return username, password_ref
+
+
+def _check_login(host: str, security: str, login: tuple[str | None, str | None]) -> None:
+    username, password_ref = login
+    if (username is None) != (password_ref is None):
+        missing = "username" if username is None else "password_ref"
+        raise InvalidInput(field=missing, value=None, reason="username and password reference go together")
+    if username is not None:
+        line(username, field="username")
+    if security == "plain" and not _is_loopback(host):
+        raise InvalidInput(field="security", value=security, reason="plain is for servers on this machine only")
+    if security == "plain" and username is not None:
+        raise InvalidInput(field="security", value=security, reason="a password does not travel in plain text")
+
+
+def _check_host(host: str) -> None:
+    try:
+        ip_address(host)
+    except ValueError:
+        if not _HOST.fullmatch(host):
+            raise InvalidInput(field="host", value=host, reason="must be a host name or an IP address") from None
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"

@@ -1,0 +1,102 @@
+"""One operation is one transaction, signed by who acts; what comes from outside is checked here, at the edge."""
+
+from __future__ import annotations
+
+import re
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+
+from letters.headers import check_address
+from store.connection import act
+from workflow.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Generator, Iterable
+    from datetime import date
+
+    from store.connection import Connection
+
+LONGEST_LINE: Final = 200
+LONGEST_TEXT: Final = 2000
+
+# Who acts: `system`, or a kind and a login, such as `user:marie`.
+_ACTOR = re.compile(r"[a-z]+(:[A-Za-z0-9._:@-]{1,100})?")
+# Controls, line and paragraph separators, marks that turn the direction of writing, and what is no character.
+_NOT_IN_A_LINE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
+_NOT_IN_A_TEXT = re.compile(
+    "[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]"
+)
+
+
+@contextmanager
+def acting(conn: Connection, *, by: str, because: str = "", today: date | None = None) -> Generator[None]:
+    """Do all of an operation or nothing, journaled as `by`'s on the business day `today`. Raises InvalidInput."""
+    if not _ACTOR.fullmatch(by):
+        raise InvalidInput(field="by", value=by, reason="must be system, or who acts, such as user:marie")
+    optional_line(because, field="because")
+    with conn.transaction():
+        act(conn, actor=by, because=because, today=today)
+        yield
+
+
+def line(text: str, *, field: str) -> str:
+    """Return one line of 1 to 200 characters, without the spaces around it. Raises InvalidInput."""
+    stripped = optional_line(text, field=field)
+    if not stripped:
+        raise InvalidInput(field=field, value=text, reason="is missing")
+    return stripped
+
+
+def optional_line(text: str, *, field: str) -> str:
+    """Return one line of at most 200 characters, empty where there is none. Raises InvalidInput."""
+    _refuse(_NOT_IN_A_LINE, text, field)
+    if len(text) > LONGEST_LINE:
+        raise InvalidInput(field=field, value=text, reason=f"is longer than {LONGEST_LINE} characters")
+    return text.strip()
+
+
+def lines(text: str, *, field: str) -> str:
+    """Return a text of several lines, such as a postal address, with plain line ends. Raises InvalidInput."""
+    plain = text.replace("\r\n", "\n")
+    _refuse(_NOT_IN_A_TEXT, plain, field)
+    if len(plain) > LONGEST_TEXT:
+        raise InvalidInput(field=field, value=text, reason=f"is longer than {LONGEST_TEXT} characters")
+    return plain.strip()
+
+
+def address(text: str | None, *, field: str) -> str | None:
+    """Return a mail address as it may stand in an envelope, None where there is none. Raises InvalidInput."""
+    return check_address(text, field=field) if text else None
+
+
+def one_of(value: str, known: Iterable[str], *, field: str) -> None:
+    """Raise InvalidInput for a word that is not among the known ones."""
+    words = tuple(known)
+    if value not in words:
+        raise InvalidInput(field=field, value=value, reason=f"must be one of {', '.join(words)}")
+
+
+def number(value: int | None, allowed: range, *, field: str) -> None:
+    """Raise InvalidInput for a whole number out of the range; None is no number."""
+    if value is not None and value not in allowed:
+        raise InvalidInput(field=field, value=value, reason=f"must be from {allowed[0]} to {allowed[-1]}")
+
+
+def existing(found: int | None, name: str, *, field: str) -> int:
+    """Return the id that was found by its name. Raises InvalidInput where there was none."""
+    if found is None:
+        raise InvalidInput(field=field, value=name, reason="does not exist")
+    return found
+
+
+def all_existing(asked: Iterable[str], found: Collection[str], *, field: str) -> None:
+    """Raise InvalidInput naming what was asked for and not found."""
+    missing = [name for name in asked if name not in found]
+    if missing:
+        raise InvalidInput(field=field, value=missing, reason=f"there is no {', '.join(missing[:20])}")
+
+
+def _refuse(forbidden: re.Pattern[str], text: str, field: str) -> None:
+    found = forbidden.search(text)
+    if found is not None:
+        raise InvalidInput(field=field, value=text, reason=f"the character U+{ord(found[0]):04X} is not allowed")

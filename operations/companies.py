@@ -1,0 +1,111 @@
+"""The companies that invoice."""
+
+from __future__ import annotations
+
+import re
+from datetime import date, time
+from typing import TYPE_CHECKING, get_args
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import stdnum.bic
+import stdnum.exceptions
+import stdnum.fr.siren
+import stdnum.iban
+
+from letters.headers import check_address
+from operations.acting import acting, line, lines, number, one_of, optional_line
+from store.people import COMPANIES
+from store.saving import save
+from workflow.errors import InvalidInput
+from workflow.facts import Language
+from workflow.windows import MONDAY_TO_FRIDAY, SendWindow
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+    from types import ModuleType
+
+    from store.connection import Connection
+
+_CODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,31}")
+_COUNTRY = re.compile(r"[A-Z]{2}")
+
+
+def save_company(
+    conn: Connection,
+    *,
+    code: str,
+    name: str,
+    legal_line: str = "",
+    siren: str | None = None,
+    address: str = "",
+    country: str = "FR",
+    email: str | None = None,
+    phone: str = "",
+    iban: str | None = None,
+    bic: str | None = None,
+    language: Language = "fr",
+    zone: str = "Europe/Paris",
+    send_weekdays: Collection[int] = MONDAY_TO_FRIDAY,
+    send_from: time = time(8),
+    send_until: time | None = time(19),
+    send_on_holidays: bool = False,
+    min_days_between_mails: int | None = None,
+    by: str,
+    today: date | None = None,
+) -> int:
+    """Save a company by code; what is not given takes its default. Returns the id. Raises InvalidInput."""
+    if not _CODE.fullmatch(code):
+        raise InvalidInput(field="code", value=code, reason="must be letters, digits, dots, dashes, at most 32")
+    check_country(country)
+    one_of(language, get_args(Language), field="language")
+    number(min_days_between_mails, range(1, 366), field="min_days_between_mails")
+    _check_window(zone, None if send_on_holidays else country, send_weekdays, send_from, send_until)
+    values = {
+        "code": code,
+        "name": line(name, field="name"),
+        "legal_line": optional_line(legal_line, field="legal_line"),
+        "siren": _standard(stdnum.fr.siren, siren, field="siren"),
+        "address": lines(address, field="address"),
+        "country": country,
+        "email": check_address(email, field="email") if email else "",
+        "phone": optional_line(phone, field="phone"),
+        "iban": _standard(stdnum.iban, iban, field="iban"),
+        "bic": _standard(stdnum.bic, bic, field="bic"),
+        "language": language,
+        "zone": zone,
+        "send_weekdays": sorted(set(send_weekdays)),
+        "send_from": send_from,
+        "send_until": send_until,
+        "send_on_holidays": send_on_holidays,
+        "min_days_between_mails": min_days_between_mails,
+    }
+    with acting(conn, by=by, today=today):
+        return save(conn, COMPANIES, values)
+
+
+def check_country(country: str) -> None:
+    """Raise InvalidInput for what is no country code of two capitals."""
+    if not _COUNTRY.fullmatch(country):
+        raise InvalidInput(field="country", value=country, reason="must be an ISO 3166-1 code, such as FR")
+
+
+def _check_window(zone: str, country: str | None, weekdays: Collection[int], opens: time, closes: time | None) -> None:
+    try:
+        clock = ZoneInfo(zone)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise InvalidInput(field="zone", value=zone, reason="is no known time zone, such as Europe/Paris") from None
+    try:
+        SendWindow(zone=clock, country=country, weekdays=frozenset(weekdays), opens=opens, closes=closes)
+    except InvalidInput as wrong:
+        field = {"weekdays": "send_weekdays", "opens": "send_from", "closes": "send_until"}.get(
+            wrong.field, wrong.field
+        )
+        raise InvalidInput(field=field, value=wrong.value, reason=wrong.reason) from None
+
+
+def _standard(kind: ModuleType, value: str | None, *, field: str) -> str | None:
+    """Return a number in its compact form, after its own check digits."""
+    try:
+        return kind.validate(value) if value else None
+    except stdnum.exceptions.ValidationError as wrong:
+        raise InvalidInput(field=field, value=value, reason=str(wrong)) from None

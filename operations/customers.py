@@ -1,0 +1,114 @@
+"""Customers with their management block, their contacts, and whether they may be reminded at all."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, get_args
+
+from letters.headers import check_address
+from operations.acting import acting, address, existing, line, lines, number, one_of, optional_line
+from operations.companies import check_country
+from store.people import CONTACTS, CUSTOMERS, set_excluded, set_role
+from store.saving import id_of, save
+from workflow.facts import CustomerKind, Language, Role
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+    from datetime import date
+
+    from store.connection import Connection
+
+
+def save_customer(
+    conn: Connection,
+    *,
+    number: str,
+    name: str,
+    kind: CustomerKind = "unknown",
+    language: Language | None = None,
+    email: str | None = None,
+    postal_address: str = "",
+    country: str = "FR",
+    payment_terms_days: int | None = None,
+    payment_method: str | None = None,
+    by: str,
+    today: date | None = None,
+) -> int:
+    """Save a customer by number; what is not given takes its default. Returns the id. Raises InvalidInput.
+
+    Contacts, tags, exclusion and holds stay as they are: they have operations of their own.
+    """
+    one_of(kind, get_args(CustomerKind), field="kind")
+    _check_language(language)
+    check_country(country)
+    _check_terms(payment_terms_days)
+    values = {
+        "number": line(number, field="number"),
+        "name": line(name, field="name"),
+        "kind": kind,
+        "language": language,
+        "email": address(email, field="email"),
+        "postal_address": lines(postal_address, field="postal_address"),
+        "country": country,
+        "payment_terms_days": payment_terms_days,
+        "payment_method": optional_line(payment_method or "", field="payment_method") or None,
+    }
+    with acting(conn, by=by, today=today):
+        return save(conn, CUSTOMERS, values)
+
+
+def save_contact(
+    conn: Connection,
+    *,
+    customer: str,
+    name: str,
+    email: str,
+    language: Language | None = None,
+    roles: Collection[Role] = (),
+    by: str,
+    today: date | None = None,
+) -> int:
+    """Save a customer's contact by address, and make it the customer's for these roles. Returns the contact's id."""
+    _check_language(language)
+    for role in roles:
+        one_of(role, get_args(Role), field="roles")
+    values = {"name": line(name, field="name"), "email": check_address(email, field="email"), "language": language}
+    with acting(conn, by=by, today=today):
+        customer_id = customer_id_of(conn, customer)
+        contact_id = save(conn, CONTACTS, values | {"customer_id": customer_id})
+        for role in roles:
+            set_role(conn, customer_id, role, contact_id)
+        return contact_id
+
+
+def clear_role(conn: Connection, *, customer: str, role: Role, by: str, today: date | None = None) -> bool:
+    """Leave the customer without a contact for this role. False when there was none."""
+    one_of(role, get_args(Role), field="role")
+    with acting(conn, by=by, today=today):
+        return set_role(conn, customer_id_of(conn, customer), role, None)
+
+
+def exclude(conn: Connection, *, customer: str, because: str, by: str, today: date | None = None) -> bool:
+    """Remind this customer of nothing from now on. False when it was so already."""
+    line(because, field="because")
+    with acting(conn, by=by, because=because, today=today):
+        return set_excluded(conn, customer_id_of(conn, customer), excluded=True)
+
+
+def include(conn: Connection, *, customer: str, because: str = "", by: str, today: date | None = None) -> bool:
+    """Remind this customer as any other. False when it was so already."""
+    with acting(conn, by=by, because=because, today=today):
+        return set_excluded(conn, customer_id_of(conn, customer), excluded=False)
+
+
+def customer_id_of(conn: Connection, number: str) -> int:
+    """The id of the customer with this number. Raises InvalidInput."""
+    return existing(id_of(conn, CUSTOMERS, {"number": number}), number, field="customer")
+
+
+def _check_language(language: Language | None) -> None:
+    if language is not None:
+        one_of(language, get_args(Language), field="language")
+
+
+def _check_terms(days: int | None) -> None:
+    number(days, range(366), field="payment_terms_days")

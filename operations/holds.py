@@ -1,0 +1,93 @@
+"""Holds: a rule, an account, a customer, an invoice kept back by a person; and the stop of all mail.
+
+When a rule's or an account's hold, or the stop, has been committed, no mail of theirs is armed any more.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from operations.acting import acting, existing, line
+from operations.customers import customer_id_of
+from operations.invoices import locked
+from store import holds, settings
+from workflow.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from datetime import date
+
+    from store.connection import Connection
+    from store.holds import Held
+
+
+def hold(
+    conn: Connection,
+    *,
+    rule: str | None = None,
+    account: str | None = None,
+    customer: str | None = None,
+    company: str | None = None,
+    invoice: str | None = None,
+    because: str,
+    by: str,
+    today: date | None = None,
+) -> bool:
+    """Hold one thing: a rule by title, an account by name, a customer by number, an invoice by company and number.
+
+    False when it was held for this very reason. Raises InvalidInput.
+    """
+    because = line(because, field="because")
+    with acting(conn, by=by, because=because, today=today):
+        if rule is not None or account is not None:
+            settings.close_gates(conn)
+        subject, subject_id = _subject(conn, (rule, account, customer, company, invoice))
+        return holds.hold(conn, subject, subject_id, because=because)
+
+
+def release(
+    conn: Connection,
+    *,
+    rule: str | None = None,
+    account: str | None = None,
+    customer: str | None = None,
+    company: str | None = None,
+    invoice: str | None = None,
+    because: str = "",
+    by: str,
+    today: date | None = None,
+) -> bool:
+    """Hold it no longer. False when it was not held. Raises InvalidInput."""
+    with acting(conn, by=by, because=because, today=today):
+        subject, subject_id = _subject(conn, (rule, account, customer, company, invoice))
+        return holds.release(conn, subject, subject_id)
+
+
+def stop(conn: Connection, *, because: str, by: str, today: date | None = None) -> bool:
+    """Stop all mail of this instance. False when it was stopped already."""
+    because = line(because, field="because")
+    with acting(conn, by=by, because=because, today=today):
+        return settings.stop(conn, because=because)
+
+
+def resume(conn: Connection, *, because: str = "", by: str, today: date | None = None) -> bool:
+    """Let mail leave again. False when nothing was stopped."""
+    with acting(conn, by=by, because=because, today=today):
+        return settings.resume(conn)
+
+
+def _subject(conn: Connection, named: tuple[str | None, ...]) -> tuple[Held, int]:
+    match named:
+        case (str(title), None, None, None, None):
+            return "rule", existing(holds.rule_id(conn, title), title, field="rule")
+        case (None, str(name), None, None, None):
+            return "account", existing(holds.account_id(conn, name), name, field="account")
+        case (None, None, str(number), None, None):
+            return "customer", customer_id_of(conn, number)
+        case (None, None, None, str(code), str(number)):
+            return "invoice", locked(conn, code, number).id
+        case _:
+            raise InvalidInput(
+                field="rule",
+                value=named,
+                reason="name one: a rule, an account, a customer, an invoice with its company",
+            )

@@ -1,0 +1,51 @@
+"""Holds: a rule, an account, a customer or an invoice that a person keeps back, and why."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, Literal, LiteralString
+
+if TYPE_CHECKING:
+    from store.connection import Connection
+
+Held = Literal["rule", "account", "customer", "invoice"]
+
+_TABLE: Final[dict[Held, LiteralString]] = {
+    "rule": "rules",
+    "account": "mail_accounts",
+    "customer": "customers",
+    "invoice": "invoices",
+}
+_HOLD: Final[dict[Held, LiteralString]] = {
+    subject: f"UPDATE {table} SET held_because = %(because)s::text, held_at = coalesce(held_at, now())"
+    " WHERE id = %(id)s::bigint AND held_because IS DISTINCT FROM %(because)s::text"
+    for subject, table in _TABLE.items()
+}
+_RELEASE: Final[dict[Held, LiteralString]] = {
+    subject: f"UPDATE {table} SET held_because = NULL, held_at = NULL"
+    " WHERE id = %(id)s::bigint AND held_because IS NOT NULL"
+    for subject, table in _TABLE.items()
+}
+_RULE = "SELECT id FROM rules WHERE title = %(title)s::text"
+_ACCOUNT = "SELECT id FROM mail_accounts WHERE name = %(name)s::text"
+
+
+def hold(conn: Connection, subject: Held, subject_id: int, *, because: str) -> bool:
+    """Hold it. False when it was held for this very reason."""
+    return conn.execute(_HOLD[subject], {"id": subject_id, "because": because}).rowcount == 1
+
+
+def release(conn: Connection, subject: Held, subject_id: int) -> bool:
+    """Hold it no longer. False when it was not held."""
+    return conn.execute(_RELEASE[subject], {"id": subject_id}).rowcount == 1
+
+
+def rule_id(conn: Connection, title: str) -> int | None:
+    """The rule of this title."""
+    row = conn.execute(_RULE, {"title": title}).fetchone()
+    return row[0] if row else None
+
+
+def account_id(conn: Connection, name: str) -> int | None:
+    """The account of this name."""
+    row = conn.execute(_ACCOUNT, {"name": name}).fetchone()
+    return row[0] if row else None

@@ -1,0 +1,53 @@
+"""Pauses and promises: reasons to wait, on an invoice or on all of a customer's."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from datetime import date
+
+    from store.connection import Connection
+
+_FIND = """
+SELECT id FROM pauses
+ WHERE invoice_id IS NOT DISTINCT FROM %(invoice_id)s::bigint
+   AND customer_id IS NOT DISTINCT FROM %(customer_id)s::bigint
+   AND promise = %(promise)s::bool AND reason = %(reason)s::text AND until_on = %(until_on)s::date AND lifted_at IS NULL
+ ORDER BY id LIMIT 1
+"""
+_INSERT = """
+INSERT INTO pauses (invoice_id, customer_id, promise, reason, until_on)
+VALUES (%(invoice_id)s::bigint, %(customer_id)s::bigint, %(promise)s::bool, %(reason)s::text, %(until_on)s::date)
+RETURNING id
+"""
+_LIFT = """
+UPDATE pauses SET lifted_at = now()
+ WHERE lifted_at IS NULL AND until_on >= %(today)s::date
+   AND (invoice_id = %(invoice_id)s::bigint OR customer_id = %(customer_id)s::bigint)
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewPause:
+    """One of invoice and customer, until the end of a day."""
+
+    invoice_id: int | None
+    customer_id: int | None
+    promise: bool
+    reason: str
+    until_on: date
+
+
+def save(conn: Connection, pause: NewPause) -> int:
+    """Pause its subject, which is locked. Returns the pause's id; the same pause twice is one."""
+    values = asdict(pause)
+    row = conn.execute(_FIND, values).fetchone() or conn.execute(_INSERT, values).fetchone()
+    return row[0] if row else 0
+
+
+def lift(conn: Connection, *, invoice_id: int | None, customer_id: int | None, today: date) -> int:
+    """End what still pauses this invoice, or this customer. Returns how many pauses were lifted."""
+    parameters = {"invoice_id": invoice_id, "customer_id": customer_id, "today": today}
+    return conn.execute(_LIFT, parameters).rowcount
