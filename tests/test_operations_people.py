@@ -24,7 +24,8 @@ COMPANY: dict[str, Any] = {"code": "SUD", "name": "Sud SAS", "by": "user:marie",
 WHOLE_COMPANY: dict[str, Any] = COMPANY | {
     "legal_line": "SAS au capital de 10 000 €", "siren": "732 829 320", "address": "1 rue du Port\n13002 Marseille",
     "country": "FR", "email": "Compta@SUD.example", "phone": "+33 4 91 00 00 00",
-    "iban": "FR76 3000 6000 0112 3456 7890 189", "bic": "AGRIFRPP", "language": "en", "zone": "Indian/Reunion", "send_weekdays": {5, 1, 2}, "send_from": time(9),
+    "iban": "FR76 3000 6000 0112 3456 7890 189", "bic": "AGRIFRPP", "language": "en", "zone": "Indian/Reunion",
+    "send_weekdays": {5, 1, 2}, "send_from": time(9),
     "send_until": None, "send_on_holidays": True, "min_days_between_mails": 2,
 }  # fmt: skip
 ZOE: dict[str, Any] = {"customer": "C-1", "name": "Zoé", "email": "zoe@client.example", "by": "user:marie"}
