@@ -12,7 +12,7 @@ from store.saving import id_of, save
 from workflow.facts import CustomerKind, Language, Role
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Sequence
     from datetime import date
 
     from store.connection import Connection
@@ -63,7 +63,7 @@ def save_contact(
     name: str,
     email: str,
     language: Language | None = None,
-    roles: Collection[Role] = (),
+    roles: Sequence[Role] = (),
     by: str,
     today: date | None = None,
 ) -> int:
