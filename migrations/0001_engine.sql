@@ -465,8 +465,8 @@ END $$;
 CREATE TRIGGER invoices_row_version BEFORE UPDATE ON invoices FOR EACH ROW EXECUTE FUNCTION raise_row_version();
 CREATE TRIGGER customers_row_version BEFORE UPDATE ON customers FOR EACH ROW EXECUTE FUNCTION raise_row_version();
 
--- [old, new], or null where nothing changed; inlined by the planner.
-CREATE FUNCTION old_new(old anyelement, new anyelement) RETURNS jsonb LANGUAGE sql IMMUTABLE AS $$
+-- [old, new], or null where nothing changed. STABLE, as jsonb_build_array is: only so the planner can inline it.
+CREATE FUNCTION old_new(old anyelement, new anyelement) RETURNS jsonb LANGUAGE sql STABLE AS $$
     SELECT CASE WHEN old IS DISTINCT FROM new THEN jsonb_build_array(old, new) END
 $$;
 

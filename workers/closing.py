@@ -36,7 +36,6 @@ _AGAIN_S = 300.0
 # The run's row is locked meanwhile; PostgreSQL ends a transaction that is idle for 60 s.
 _CONVERSATION_S = 40.0
 _ANSWER_S = 30.0
-# A report is no reminder, and must not be counted as one.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -82,6 +82,8 @@ def working(settings: Settings, *, threads: int) -> Iterator[None]:
 
 def work(settings: Settings, *, threads: int) -> None:
     """One worker process, until SIGTERM or SIGINT."""
+    # The sender's loop must not wait five milliseconds, Python's default, behind a thread that renders.
+    sys.setswitchinterval(0.0005)
     parent = os.getppid()
     with stopping() as stop, working(settings, threads=threads):
         log("worker_started", threads=threads, connections=settings.connections)

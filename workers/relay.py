@@ -1,8 +1,7 @@
 """The relay turns rows that wait into hints, and never more than the workers can soon take.
 
-Redis holds two messages a worker thread at most, and a small constant waiting: flooding it with hints for all that
-is due was
-measured to cut throughput to a third.
+Redis holds two messages a worker thread at most, and a small constant waiting: flooding it with hints for all that is
+due was measured to cut throughput to a third.
 """
 
 from __future__ import annotations
@@ -12,10 +11,13 @@ from typing import TYPE_CHECKING, Protocol
 from store import hints
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from store.connection import Pool
     from workers.settings import Settings
 
 IDS_A_HINT = 25
+EFFECTS_A_HINT = 100
 _WAITING = {"runs": 16, "send": 16, "effects": 4}
 
 
@@ -30,29 +32,40 @@ class Hints(Protocol):
 
 
 def relay(pool: Pool, to: Hints, settings: Settings) -> int:
-    """Give a round of hints for what is unfinished and has none alive. Returns how many were given."""
-    given = 0
+    """Give a round of hints for what is unfinished and has none alive. Returns how many were given.
+
+    They are given once their rows are committed and free: a worker skips a row that is still locked, and the hint would
+    be lost for as long as it is thought to be alive.
+    """
     room = {queue: limit - to.waiting(queue) for queue, limit in _WAITING.items()}
+    found = _take(pool, room, alive_s=settings.hint_s, close_s=settings.close_s)
+    for actor, ids in found:
+        to.give(actor, *ids)
+    return len(found)
+
+
+def _take(
+    pool: Pool, room: Mapping[str, int], *, alive_s: float, close_s: float
+) -> list[tuple[str, tuple[object, ...]]]:
+    """Mark what waits as hinted: (actor, its arguments) of each hint that is now to be given."""
+    taken: list[tuple[str, tuple[object, ...]]] = []
     with pool.connection() as conn:
         if room["runs"] > 0:
-            for run_id in hints.due_runs(conn, alive_s=settings.hint_s):
-                to.give("rule_due", run_id)
-                given += 1
-            for run_id, number in hints.open_chunks(conn, alive_s=settings.hint_s, limit=room["runs"]):
-                to.give("advance_chunk", run_id, number)
-                given += 1
-            for run_id in hints.closing_runs(conn, alive_s=settings.hint_s, patience_s=settings.close_s):
-                to.give("close_run", run_id)
-                given += 1
+            taken += [("rule_due", (run_id,)) for run_id in hints.due_runs(conn, alive_s=alive_s)]
+            taken += [
+                ("advance_chunk", chunk) for chunk in hints.open_chunks(conn, alive_s=alive_s, limit=room["runs"])
+            ]
+            closing = hints.closing_runs(conn, alive_s=alive_s, patience_s=close_s)
+            taken += [("close_run", (run_id,)) for run_id in closing]
         if room["send"] > 0:
-            found = hints.due_reminders(conn, alive_s=settings.hint_s, limit=room["send"] * IDS_A_HINT)
+            found = hints.due_reminders(conn, alive_s=alive_s, limit=room["send"] * IDS_A_HINT)
             for ids in found.values():
-                for start in range(0, len(ids), IDS_A_HINT):
-                    to.give("send_reminders", ids[start : start + IDS_A_HINT])
-                    given += 1
+                taken += [("send_reminders", (part,)) for part in _parts(ids, IDS_A_HINT)]
         if room["effects"] > 0:
-            ids = hints.due_effects(conn, alive_s=settings.hint_s, limit=room["effects"] * 100)
-            for start in range(0, len(ids), 100):
-                to.give("apply_effects", ids[start : start + 100])
-                given += 1
-    return given
+            ids = hints.due_effects(conn, alive_s=alive_s, limit=room["effects"] * EFFECTS_A_HINT)
+            taken += [("apply_effects", (part,)) for part in _parts(ids, EFFECTS_A_HINT)]
+    return taken
+
+
+def _parts(ids: list[int], size: int) -> list[list[int]]:
+    return [ids[start : start + size] for start in range(0, len(ids), size)]
