@@ -7,7 +7,7 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING, Final
 
 from letters.headers import check_address
-from operations.acting import acting, existing, line, number, one_of, optional_line
+from operations.acting import acting, existing, line, number, one_of, optional_line, person_name
 from store.people import ACCOUNTS, COMPANIES, USERS, lock_account
 from store.saving import id_of, save
 from workflow.errors import InvalidInput
@@ -63,7 +63,7 @@ def save_account(
     name = line(name, field="name")
     values: dict[str, object] = {
         "name": name,
-        "from_name": line(from_name, field="from_name"),
+        "from_name": person_name(from_name, field="from_name"),
         "from_address": check_address(from_address, field="from_address"),
         "host": host,
         "port": port,

@@ -27,6 +27,9 @@ _NOT_IN_A_TEXT = re.compile(
     "[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]"
 )
 
+_ENCODED_WORD = re.compile(r"=\?[^?\s]*\?[BbQq]\?")
+_AN_ADDRESS = re.compile(r"[^\s,;<>]+@[^\s,;<>]+\.[^\s,;<>]+")
+
 
 @contextmanager
 def acting(conn: Connection, *, by: str, because: str = "", today: date | None = None) -> Generator[None]:
@@ -45,6 +48,19 @@ def line(text: str, *, field: str) -> str:
     if not stripped:
         raise InvalidInput(field=field, value=text, reason="is missing")
     return stripped
+
+
+def person_name(text: str, *, field: str) -> str:
+    """Return a name that may stand before an address in a mail's header. Raises InvalidInput.
+
+    Neither an encoded word (RFC 2047), which some readers turn into a header of its own, nor a mail address, which some
+    take for another recipient, is a name.
+    """
+    written = line(text, field=field)
+    for pattern, what in ((_ENCODED_WORD, "an encoded word"), (_AN_ADDRESS, "a mail address")):
+        if pattern.search(written):
+            raise InvalidInput(field=field, value=text, reason=f"contains {what}, which no name does")
+    return written
 
 
 def optional_line(text: str, *, field: str) -> str:

@@ -13,7 +13,7 @@ import stdnum.fr.siren
 import stdnum.iban
 
 from letters.headers import check_address
-from operations.acting import acting, line, lines, number, one_of, optional_line
+from operations.acting import acting, lines, number, one_of, optional_line, person_name
 from store.people import COMPANIES
 from store.saving import save
 from workflow.errors import InvalidInput
@@ -62,7 +62,7 @@ def save_company(
     _check_window(zone, None if send_on_holidays else country, send_weekdays, send_from, send_until)
     values = {
         "code": code,
-        "name": line(name, field="name"),
+        "name": person_name(name, field="name"),
         "legal_line": optional_line(legal_line, field="legal_line"),
         "siren": _standard(stdnum.fr.siren, siren, field="siren"),
         "address": lines(address, field="address"),

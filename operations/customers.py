@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, get_args
 
 from letters.headers import check_address
-from operations.acting import acting, address, existing, line, lines, number, one_of, optional_line
+from operations.acting import acting, address, existing, line, lines, number, one_of, optional_line, person_name
 from operations.companies import check_country
 from store.people import CONTACTS, CUSTOMERS, set_excluded, set_role
 from store.saving import id_of, save
@@ -43,7 +43,7 @@ def save_customer(
     _check_terms(payment_terms_days)
     values = {
         "number": line(number, field="number"),
-        "name": line(name, field="name"),
+        "name": person_name(name, field="name"),
         "kind": kind,
         "language": language,
         "email": address(email, field="email"),
@@ -71,7 +71,11 @@ def save_contact(
     _check_language(language)
     for role in roles:
         one_of(role, get_args(Role), field="roles")
-    values = {"name": line(name, field="name"), "email": check_address(email, field="email"), "language": language}
+    values = {
+        "name": person_name(name, field="name"),
+        "email": check_address(email, field="email"),
+        "language": language,
+    }
     with acting(conn, by=by, today=today):
         customer_id = customer_id_of(conn, customer)
         contact_id = save(conn, CONTACTS, values | {"customer_id": customer_id})

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, get_args
 
 from letters.headers import check_address
-from operations.acting import acting, line, one_of
+from operations.acting import acting, one_of, person_name
 from store.people import USERS
 from store.saving import save
 from workflow.errors import InvalidInput
@@ -39,7 +39,7 @@ def save_user(
     one_of(language, get_args(Language), field="language")
     values = {
         "login": login,
-        "name": line(name, field="name"),
+        "name": person_name(name, field="name"),
         "email": check_address(email, field="email"),
         "language": language,
         "administrator": administrator,

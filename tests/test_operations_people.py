@@ -220,14 +220,28 @@ def test_saving_a_customer_keeps_contacts_and_exclusion(conn: Connection) -> Non
     assert (customer["dunning_contact_id"], customer["excluded"], customer["country"]) == (contact_id, True, "BE")
 
 
-@pytest.mark.parametrize("name", ["Doe, evil@x.y", "=?utf-8?Q?a=0ABcc:_x@y?=", '"; DROP TABLE', "<script>", "é" * 200])
+@pytest.mark.parametrize("name", ["Doe, Jane", "Lounge@Paris", "Is it =?", '"; DROP TABLE', "<script>", "é" * 200])
 def test_a_name_is_kept_as_it_is_spelled(conn: Connection, name: str) -> None:
     customer = row(conn, "customers", save_customer(conn, **but(CUSTOMER, {"name": name})))
     assert customer["name"] == name
 
 
 @pytest.mark.parametrize(
-    "name", ["", " ", "a\nb", "a\rb", "a\x00b", "a\x0bb", "a\u2028b", "a\x85b", "a\u202eb", "x" * (LONGEST_LINE + 1)]
+    "name",
+    [
+        "",
+        " ",
+        "a\nb",
+        "a\rb",
+        "a\x00b",
+        "a\x0bb",
+        "a\u2028b",
+        "a\x85b",
+        "a\u202eb",
+        "x" * (LONGEST_LINE + 1),
+        "Doe, evil@x.y",
+        "=?utf-8?Q?a=0ABcc:_x@y?=",
+    ],
 )
 def test_a_name_that_could_break_a_mail_is_refused(conn: Connection, name: str) -> None:
     with pytest.raises(InvalidInput) as refused:
