@@ -39,6 +39,7 @@ CREATE TABLE companies (
     country           text NOT NULL DEFAULT 'FR' CHECK (country ~ '^[A-Z]{2}$'),
     email             text NOT NULL DEFAULT '',
     phone             text NOT NULL DEFAULT '',
+    web               text NOT NULL DEFAULT '',
     iban              text,
     bic               text,
     language          text NOT NULL DEFAULT 'fr' CHECK (language IN ('fr', 'en')),

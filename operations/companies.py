@@ -41,6 +41,7 @@ def save_company(
     country: str = "FR",
     email: str | None = None,
     phone: str = "",
+    web: str = "",
     iban: str | None = None,
     bic: str | None = None,
     language: Language = "fr",
@@ -69,6 +70,7 @@ def save_company(
         "country": country,
         "email": check_address(email, field="email") if email else "",
         "phone": optional_line(phone, field="phone"),
+        "web": _web(web),
         "iban": _standard(stdnum.iban, iban, field="iban"),
         "bic": _standard(stdnum.bic, bic, field="bic"),
         "language": language,
@@ -81,6 +83,13 @@ def save_company(
     }
     with acting(conn, by=by, today=today):
         return save(conn, COMPANIES, values)
+
+
+def _web(text: str) -> str:
+    written = optional_line(text, field="web")
+    if written and not re.fullmatch(r"https?://[^\s<>\"]+", written):
+        raise InvalidInput(field="web", value=text, reason="must be a whole address, such as https://example.org")
+    return written
 
 
 def check_country(country: str) -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from workflow.facts import Language
 
 _COMPANIES = """
-SELECT id, code, name, legal_line, siren, address, country, email, phone, iban, bic, language, zone, send_weekdays,
+SELECT id, code, name, legal_line, siren, address, country, email, phone, web, iban, bic, language, zone, send_weekdays,
        send_from, send_until, send_on_holidays, min_days_between_mails
   FROM companies ORDER BY id LIMIT 10000
 """
@@ -59,6 +59,7 @@ class Company:
     country: str
     email: str
     phone: str
+    web: str
     iban: str | None
     bic: str | None
     language: Language

@@ -24,7 +24,7 @@ COMPANIES: Final = Kept(
     table="companies",
     key=("code",),
     columns=(
-        "name", "legal_line", "siren", "address", "country", "email", "phone", "iban", "bic", "language", "zone",
+        "name", "legal_line", "siren", "address", "country", "email", "phone", "web", "iban", "bic", "language", "zone",
         "send_weekdays", "send_from", "send_until", "send_on_holidays", "min_days_between_mails",
     ),
     conflict="code",

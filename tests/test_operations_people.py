@@ -23,7 +23,7 @@ USER: dict[str, Any] = {"login": "paul", "name": "Paul", "email": "paul@nord.exa
 COMPANY: dict[str, Any] = {"code": "SUD", "name": "Sud SAS", "by": "user:marie", "today": TODAY}
 WHOLE_COMPANY: dict[str, Any] = COMPANY | {
     "legal_line": "SAS au capital de 10 000 €", "siren": "732 829 320", "address": "1 rue du Port\n13002 Marseille",
-    "country": "FR", "email": "Compta@SUD.example", "phone": "+33 4 91 00 00 00",
+    "country": "FR", "email": "Compta@SUD.example", "phone": "+33 4 91 00 00 00", "web": "https://sud.example",
     "iban": "FR76 3000 6000 0112 3456 7890 189", "bic": "AGRIFRPP", "language": "en", "zone": "Indian/Reunion",
     "send_weekdays": {5, 1, 2}, "send_from": time(9),
     "send_until": None, "send_on_holidays": True, "min_days_between_mails": 2,
@@ -92,6 +92,7 @@ def test_a_companys_numbers_are_kept_in_their_compact_form(conn: Connection) -> 
         ({"name": ""}, "name"),
         ({"name": "Sud\r\nBcc: x@y.example"}, "name"),
         ({"siren": "732829321"}, "siren"),
+        ({"web": "sud.example"}, "web"),
         ({"iban": "FR7630006000011234567890188"}, "iban"),
         ({"bic": "AGRIFRP"}, "bic"),
         ({"country": "France"}, "country"),

@@ -293,6 +293,7 @@ def letter_values(
             bic=company.bic or "",
             email=company.email,
             phone=company.phone,
+            web=company.web,
         ),
         customer=LetterCustomer(number=customer.number, name=customer.name, kind=customer.kind),
         contact=LetterContact(name=contact_name),
