@@ -41,7 +41,7 @@ UPDATE reminders
                WHERE r.id = ANY(%(ids)s::bigint[]) AND r.state = 'due' AND r.not_before <= clock_timestamp() AND {GATES}
                ORDER BY r.id FOR UPDATE OF r SKIP LOCKED)
 RETURNING id, fence, run_id, rule_id, rule_version, company_id, customer_id, currency, level, message_id, deferrals,
-          deferred_at
+          deferred_at, ever_in_doubt
 """
 _INVOICES = """
 SELECT reminder_id, invoice_id, amount FROM reminder_invoices
@@ -80,6 +80,7 @@ class Claimed:
     message_id: str
     deferrals: int
     deferred_at: datetime | None
+    ever_in_doubt: bool
 
 
 def companies_of(conn: Connection, ids: Sequence[int]) -> list[int]:
@@ -109,6 +110,7 @@ def claim(conn: Connection, ids: Sequence[int], *, lease_s: float) -> list[Claim
             message_id=row[9],
             deferrals=row[10],
             deferred_at=row[11],
+            ever_in_doubt=row[12],
         )
         for row in rows
     ]

@@ -6,7 +6,7 @@ And what follows a refusal.
 from __future__ import annotations
 
 import hashlib
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -96,6 +96,7 @@ def _claim(office: Office, ids: Sequence[int]) -> list[_Wanted]:
         accounts = companies.accounts(conn)
         held = claims.invoices(conn, [one.id for one in claimed])
         wanted: list[_Wanted] = []
+        refused: Counter[int] = Counter()  # by account: each waits for a token of its own
         for group in _by_run(claimed):
             first = group[0]
             pinned = office.pinned(conn, first.rule_id, first.rule_version)
@@ -111,7 +112,8 @@ def _claim(office: Office, ids: Sequence[int]) -> list[_Wanted]:
             )
             for one in group:
                 if not companies.spend_tokens(conn, account, 1):
-                    wait_s = 60 / (account.per_minute or 60) * (1 + len(wanted))
+                    refused[account.id] += 1
+                    wait_s = 60 / (account.per_minute or 60) * refused[account.id]
                     outcomes.give_back(conn, one.id, one.fence, wait_s=wait_s)
                     continue
                 facts_of = [found[invoice_id] for invoice_id in held[one.id]]
@@ -165,7 +167,10 @@ def _facts(
 def _decide(
     conn: Connection, one: Claimed, pinned: PinnedRule, found: Sequence[InvoiceFacts], today: date
 ) -> tuple[Verdict, ...]:
-    """What the mail may still be about; the others are dropped, and with nothing left the reminder ends."""
+    """What the mail may still be about; the others are dropped, and with nothing left the reminder ends.
+
+    A reminder that was ever in doubt drops nothing: the mail may have arrived as it was, so it goes back to a person.
+    """
     verdicts = decide_customer(found, pinned.rule, today)
     kept = [verdict for verdict in verdicts if verdict.reason == REMINDED]
     first = next((verdict.recipient for verdict in kept if verdict.recipient), None)
@@ -181,6 +186,10 @@ def _decide(
         outcomes.end(conn, one.id, one.fence, state=state, problem=reason, error=None, day=today)
         return ()
     dropped = sorted({each.id for each in found} - {verdict.invoice.id for verdict in kept})
+    if dropped and one.ever_in_doubt:
+        reason = next((verdict.reason for verdict in verdicts if verdict.reason != REMINDED), "paid")
+        outcomes.end(conn, one.id, one.fence, state="cancelled", problem=reason, error=None, day=today)
+        return ()
     if dropped:
         outcomes.settle_invoices(conn, [one.id], "release", "dropped", only=dropped)
     return tuple(kept)

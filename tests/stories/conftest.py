@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,10 +19,14 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def story(database_url: str, redis_url: str, tmp_path: Path) -> Generator[Story]:
-    settings = Settings(
-        database_url=database_url, redis_url=redis_url, lease_s=10, answer_s=5, quarantine_s=30, hint_s=2
-    )
+def settings() -> Settings:
+    """A tale about silence has shorter times of its own."""
+    return Settings(lease_s=10, answer_s=5, quarantine_s=30, hint_s=2)
+
+
+@pytest.fixture
+def story(database_url: str, redis_url: str, tmp_path: Path, settings: Settings) -> Generator[Story]:
+    settings = replace(settings, database_url=database_url, redis_url=redis_url)
     server = Server()
     with (
         Sink(tmp_path / "sink", behaviour=Behaviour(verdict=server.verdict)) as sink,

@@ -8,13 +8,14 @@ mail is unread until a story expects it; an unread one that nobody expected fail
 from __future__ import annotations
 
 import time as machine
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from typing import TYPE_CHECKING, Any, Self
 from zoneinfo import ZoneInfo
 
 import pytest
 
-from operations import holds, ledger, pauses
+from operations import holds, ledger, levels, pauses
 from operations import invoices as documents
 from operations import replay as replaying
 from operations.accounts import save_account
@@ -22,6 +23,7 @@ from operations.companies import save_company
 from operations.customers import save_contact, save_customer
 from operations.explain import explain
 from operations.lookup import find_invoice, find_rule
+from operations.resolve import resolve
 from operations.rules import activate, deactivate, save_rule
 from operations.run import run_by_hand, set_business_clock
 from operations.tags import save_tag
@@ -40,6 +42,7 @@ from workflow.filters import filter_to_json
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from operations.resolve import Answer as Answered
     from scripts.sink import Sink
     from scripts.sink_dialogue import Answer, Step
     from store.connection import Pool
@@ -83,20 +86,31 @@ _MACHINE_TIME_GOES_ON = (
 )
 
 
+@dataclass(slots=True)
+class Plan:
+    step: Step
+    to: str
+    act: Callable[[], Answer | str | None]
+    after: int = 0
+
+
 class Server:
     """What the mail server of a story does besides being obliging: things planned, each for one moment."""
 
     def __init__(self) -> None:
-        self.plans: list[tuple[Step, str, Callable[[], Answer | str | None]]] = []
+        self.plans: list[Plan] = []
         self.failures: list[BaseException] = []
 
     def verdict(self, _sender: str, recipients: tuple[str, ...], step: Step) -> Answer | str | None:
         to = recipients[-1] if recipients else ""
         for plan in self.plans:
-            if plan[0] == step and plan[1] in {"", to}:
+            if plan.step == step and plan.to in {"", to}:
+                plan.after -= 1
+                if plan.after >= 0:
+                    continue
                 self.plans.remove(plan)
                 try:
-                    return plan[2]()
+                    return plan.act()
                 except BaseException as failure:  # noqa: BLE001 - told to the test, in whose thread it is not
                     self.failures.append(failure)
         return None
@@ -197,10 +211,13 @@ class Story:
         """Let it be this moment of the business clock, and let everything come to rest."""
         self._nothing_unread(f"before {day}")
         self.today = date.fromisoformat(day)
-        moment = datetime.combine(self.today, time.fromisoformat(at), PARIS)
+        return self.clock(day, at).rest()
+
+    def clock(self, day: str, at: str) -> Self:
+        """Set the business clock and nothing else."""
         with connect(self.url) as conn:
-            set_business_clock(conn, moment, by="system")
-        return self.rest()
+            set_business_clock(conn, datetime.fromisoformat(f"{day}T{at}").replace(tzinfo=PARIS), by="system")
+        return self
 
     def rest(self) -> Self:
         """Let scheduler, relay, sweep and worker work until nothing is left to do now."""
@@ -232,18 +249,18 @@ class Story:
                 conn.execute(statement.encode(), {"by": f"{minutes} minutes"})
         return self.rest()
 
-    def when(self, step: Step, then: Callable[[], object], *, to: str = "") -> Self:
-        """While the next mail (to this address) is at this step of its dialogue, something happens."""
+    def when(self, step: Step, then: Callable[[], object], *, to: str = "", after: int = 0) -> Self:
+        """While the next mail (to this address; after some others) is at this step, something happens."""
 
         def act() -> None:
             then()
 
-        self._server.plans.append((step, to, act))
+        self._server.plans.append(Plan(step, to, act, after))
         return self
 
     def server_says(self, step: Step, answer: Answer | str, *, to: str = "") -> Self:
         """At this step of the next mail (to this address), the server says something unusual."""
-        self._server.plans.append((step, to, lambda: answer))
+        self._server.plans.append(Plan(step, to, lambda: answer))
         return self
 
     def issue(self, number: str, total: str, *, due: str | None, customer: str = "C-1", currency: str = "EUR") -> Self:
@@ -323,6 +340,17 @@ class Story:
             deactivate(conn, rule=rule, by=MARIE, now=self.now)
         return self
 
+    def correct(self, number: str, *, level: int, last_reminded_on: str | None = None) -> Self:
+        """Somebody sets the level, as a batch does."""
+        with connect(self.url) as conn:
+            found = levels.correct(
+                conn, company="NORD", invoices=[number], level=level, because="as it was in the old system",
+                last_reminded_on=date.fromisoformat(last_reminded_on) if last_reminded_on else None,
+                by=MARIE, today=self.today,
+            )  # fmt: skip
+        assert found.changed == (number,)
+        return self
+
     def run(self, rule: str) -> Self:
         """Somebody runs it by hand."""
         with connect(self.url) as conn:
@@ -355,17 +383,29 @@ class Story:
             replaying.replay(conn, because="address corrected", maximum=100, dry_run=False, by=MARIE)
         return self.rest()
 
+    def resolve(self, answer: Answered) -> Self:
+        """A person says what became of the mail in doubt, once its quarantine is over."""
+        with connect(self.url) as conn:
+            (reminder_id,) = self.all("SELECT id FROM reminders WHERE state = 'in_doubt'")
+            resolve(conn, reminder_id, answer, because="asked by phone", quarantine_s=0, dry_run=False, by=MARIE)
+        return self.rest()
+
     # ------------------------------------------------------------ what is seen
 
     def expect_mail(
-        self, *numbers: str, level: int | None = None, to: str | None = None, saying: tuple[str, ...] = ()
+        self,
+        *numbers: str,
+        level: int | None = None,
+        says: int | None = None,
+        to: str | None = None,
+        saying: tuple[str, ...] = (),
     ) -> Self:
-        """One unread mail claims exactly these invoices, as this reminder; it is read now."""
+        """One unread mail claims exactly these invoices, as this reminder, and counts (`says`: it does not yet)."""
         found = [mail for mail in self._unread if set(mail.invoices) == set(numbers)]
         unread = [(mail.subject, mail.invoices, mail.to) for mail in self._unread]
         assert len(found) == 1, f"on {self.today} one mail about {numbers} was expected; unread are {unread}"
         (mail,) = found
-        assert mail.level == level
+        assert mail.level == (level or says)
         assert to is None or mail.to == (to,)
         for words in saying:
             assert words in mail.text.replace("\N{NARROW NO-BREAK SPACE}", " ").replace("\N{NO-BREAK SPACE}", " ")
@@ -385,6 +425,13 @@ class Story:
         for each in words:
             assert each in reports[0].text
         self._unread.remove(reports[0])
+        return self
+
+    def unread(self) -> list[Mail]:
+        return list(self._unread)
+
+    def read_all(self) -> Self:
+        self._unread.clear()
         return self
 
     def newest(self) -> Mail:
