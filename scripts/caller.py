@@ -59,6 +59,13 @@ def demo_folder() -> Path:
     return folder.with_name(f"{folder.name}-demo")
 
 
+def made(folder: Path) -> Path:
+    """The demo's folder, once there is a demo. Raises NoDemo: looking at the demo makes none."""
+    if not folder.exists():
+        raise NoDemo
+    return folder
+
+
 @contextlib.contextmanager
 def servers(caller: Caller) -> Generator[Settings]:
     """The settings with both addresses. Private servers are attached until the end, a fresh database migrated.
@@ -73,10 +80,7 @@ def servers(caller: Caller) -> Generator[Settings]:
         return
     from scripts.embedded import attached, default_folder  # noqa: PLC0415 - never touched where servers are named
 
-    folder = demo_folder() if caller.demo else default_folder()
-    if caller.demo and not folder.exists():
-        raise NoDemo
-    with attached(folder) as private:
+    with attached(made(demo_folder()) if caller.demo else default_folder()) as private:
         _migrate_fresh(private.database_url)
         yield replace(settings, database_url=private.database_url, redis_url=private.redis_url)
 

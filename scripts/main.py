@@ -143,14 +143,12 @@ def readable(action: Callable[[], Any]) -> Any:  # noqa: ANN401 - whatever the a
             raise
         raise Refused(str(error)) from error
     except Exception as error:
-        if not _is_away(error):
+        psycopg = sys.modules.get("psycopg")
+        if psycopg is None or not isinstance(error, psycopg.OperationalError):
             raise
-        raise Refused(f"the database does not answer: {str(error).strip().splitlines()[0]}") from error
-
-
-def _is_away(error: Exception) -> bool:
-    psycopg = sys.modules.get("psycopg")
-    return psycopg is not None and isinstance(error, psycopg.OperationalError)
+        # Without an SQLSTATE the server said nothing at all; with one it gave up: a time limit, a full disk.
+        what = "gave up" if error.sqlstate else "does not answer"
+        raise Refused(f"the database {what}: {str(error).strip().splitlines()[0]}") from error
 
 
 def _login(_ctx: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:

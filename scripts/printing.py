@@ -119,6 +119,11 @@ def minute(at: datetime | None) -> str:
     return f"{at.astimezone():%Y-%m-%d %H:%M}" if at else DASH
 
 
+def count(number: int, what: str) -> str:
+    """`1 mail`, `2 mails`."""
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
 def console() -> Console:
     """Standard output as rich writes it: plain where it is no terminal, never reading markup in values."""
     from rich.console import Console  # noqa: PLC0415 - 0.1 s, and only people need it
@@ -143,6 +148,21 @@ def table(out: Console, columns: Sequence[str], rows: Iterable[Sequence[object]]
     for row in rows:
         shown.add_row(*(one if isinstance(one, Text) else Text(clean(DASH if one is None else one)) for one in row))
     out.print(shown)
+
+
+def line(out: Console, text: str, *, indent: int = 2, style: str = "") -> None:
+    """A line that keeps its indent where it is too long."""
+    from rich.padding import Padding  # noqa: PLC0415 - see console
+    from rich.text import Text  # noqa: PLC0415
+
+    out.print(Padding(Text(clean(text), style=style), (0, 0, 0, indent)))
+
+
+def two_lines(first: str, second: str) -> Any:  # noqa: ANN401 - a rich Text, which is loaded lazily
+    """A cell of two lines, the second one quiet."""
+    from rich.text import Text  # noqa: PLC0415 - see console
+
+    return Text.assemble(clean(first), "\n", (clean(second), "dim"))
 
 
 def marked(*, holds: bool) -> Any:  # noqa: ANN401 - a rich Text, which is loaded lazily

@@ -15,14 +15,17 @@ if TYPE_CHECKING:
     from store.connection import Connection
     from store.rules import PinnedRule
 
-_FROM = "FROM invoices i JOIN customers c ON c.id = i.customer_id WHERE {selected}"
-_COUNT = f"SELECT i.currency, count(*), sum(i.balance) {_FROM} GROUP BY i.currency ORDER BY i.currency"
-# With ties: the last customer is whole.
-_FIRST = f"SELECT i.id {_FROM} ORDER BY i.customer_id FETCH FIRST (%(size)s::bigint) ROWS WITH TIES"
-# A generic plan for a filter over everything would walk an index row by row; these two run once a preview.
-_PLAN_FRESHLY = "SELECT set_config('plan_cache_mode', 'auto', true), set_config('enable_seqscan', 'on', true)"
-_PLAN_BY_KEY = "SELECT set_config('plan_cache_mode', %(plan)s, true), set_config('enable_seqscan', %(scan)s, true)"
-_PLANNING = "SELECT current_setting('plan_cache_mode'), current_setting('enable_seqscan')"
+# One pass over what the filter selects: all counted, the first by customer listed. With ties: the last one is whole.
+_CANDIDATES = """
+WITH selected AS MATERIALIZED (
+    SELECT i.id, i.customer_id, i.currency, i.balance
+      FROM invoices i JOIN customers c ON c.id = i.customer_id
+     WHERE {selected})
+SELECT currency, count(*), sum(balance), NULL::bigint FROM selected GROUP BY currency
+UNION ALL
+SELECT NULL, NULL, NULL, id
+  FROM (SELECT id FROM selected ORDER BY customer_id FETCH FIRST (%(size)s::bigint) ROWS WITH TIES) AS first
+"""
 
 
 def candidates(
@@ -30,10 +33,7 @@ def candidates(
 ) -> tuple[dict[str, tuple[int, Decimal]], list[int]]:
     """The filter's candidates: (count, balance) by currency of all, and the ids of the first, whole customers only."""
     where, parameters = selected(pinned.rule.filter, pinned.company_id, today)
-    with conn.transaction():
-        before = conn.execute(_PLANNING).fetchone() or ("auto", "on")
-        conn.execute(_PLAN_FRESHLY)
-        counted = conn.execute(sql.SQL(_COUNT).format(selected=where), parameters).fetchall()
-        ids = conn.execute(sql.SQL(_FIRST).format(selected=where), parameters | {"size": first}).fetchall()
-        conn.execute(_PLAN_BY_KEY, {"plan": before[0], "scan": before[1]})
-    return {currency: (count, balance) for currency, count, balance in counted}, [row[0] for row in ids]
+    query = sql.SQL(_CANDIDATES).format(selected=where)
+    rows = conn.execute(query, parameters | {"size": first}).fetchall()
+    counted = {currency: (count, balance) for currency, count, balance, _ in rows if currency is not None}
+    return dict(sorted(counted.items())), [row[3] for row in rows if row[3] is not None]

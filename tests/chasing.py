@@ -1,4 +1,4 @@
-"""A small chase for tests: a test instance on one afternoon, three customers, one rule, and what becomes of its mails."""
+"""A small chase for tests: a test instance on one afternoon, three customers, one rule, what becomes of its mails."""
 
 from __future__ import annotations
 
@@ -58,7 +58,9 @@ def open_chase(conn: Connection, *, port: int = 2525) -> SavedRule:
 def open_rule(conn: Connection, title: str = RULE, level: int = 0, **changes: object) -> SavedRule:
     definition = {
         "title": title,
-        "filter": {"all": [{"field": "level", "op": "=", "value": level}, {"field": "days_overdue", "op": ">=", "value": 15}]},
+        "filter": {
+            "all": [{"field": "level", "op": "=", "value": level}, {"field": "days_overdue", "op": ">=", "value": 15}]
+        },
         "texts": {"fr": TEXTS},
         "tags": ["Relance 1"],
         "on_test_instance": True,
@@ -139,6 +141,7 @@ def fail(conn: Connection, reminder_id: int, error: str = "554 5.7.1 not wanted"
         [reminder_id],
     )
     fence = one(conn, "SELECT fence FROM reminders WHERE id = %s", reminder_id)
+    assert isinstance(fence, int)
     outcomes.end(conn, reminder_id, fence, state="failed", problem="refused", error=error, day=TODAY)
 
 
@@ -146,5 +149,3 @@ def one(conn: Connection, query: str, *parameters: object) -> object:
     row = conn.execute(query.encode(), parameters).fetchone()
     assert row is not None
     return row[0]
-
-

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from click.testing import CliRunner
 
+from scripts.caller import NoDemo, made
 from scripts.main import COMMANDS, cli
 from scripts.printing import clean, plain, spoken
 from scripts.sink import Sink
 from store.connection import connect
-from tests.chasing import RULE, TODAY, committed_chase, decide_run, decided_run, doubt, fail, one, send_all
-from tests.trade import invoice
+from tests.chasing import RULE, committed_chase, decide_run, decided_run, doubt, fail, one, send_all
+from tests.trade import TODAY, invoice
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,7 +57,7 @@ def reminder(database_url: str, run_id: int) -> int:
     return found
 
 
-def data(result: Result) -> Any:
+def data(result: Result) -> Any:  # noqa: ANN401 - JSON has no better type
     return json.loads(result.stdout)
 
 
@@ -65,7 +66,7 @@ def test_help_comes_at_once_and_loads_no_command() -> None:
         "import sys, runpy; sys.argv = ['relance', '--help']\n"
         "try: runpy.run_module('scripts.main', run_name='__main__')\n"
         "except SystemExit: pass\n"
-        "print(sorted({'psycopg', 'rich', 'dramatiq', 'jinja2', 'redis', 'holidays'} & set(sys.modules)), file=sys.stderr)"
+        "print(sorted({'psycopg', 'rich', 'dramatiq', 'jinja2', 'redis'} & {*sys.modules}), file=sys.stderr)"
     )
     done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True, timeout=60)
     assert done.stderr.strip() == "[]"
@@ -103,7 +104,13 @@ def test_a_mistyped_command_gets_the_nearest() -> None:
 
 
 def test_a_refusal_is_one_line_without_a_trace(relance: Relance, run_id: int) -> None:
-    for arguments in (["preview", "Relanse 1"], ["explain", "FA1"], ["runs", 99], ["outbox", 99], ["--as", "nobody", "status"]):
+    for arguments in (
+        ["preview", "Relanse 1"],
+        ["explain", "FA1"],
+        ["runs", 99],
+        ["outbox", 99],
+        ["--as", "nobody", "status"],
+    ):
         result = relance(*arguments, exit_code=1)
         assert result.stdout == ""
         assert result.stderr.startswith("relance: no ")
@@ -220,7 +227,7 @@ def test_replay_is_dry_until_yes_and_says_what_is_left(relance: Relance, databas
     assert (len(data(done)["runs"]), data(done)["left"]) == (1, 1)
     decide_run(database_url, data(done)["runs"][0])
     rest = relance(*asked, "--max", 9, "--yes")
-    assert "1 failed mails are decided again" in rest.stderr
+    assert "1 failed mail to be decided again" in rest.stderr
     decide_run(database_url, int(rest.stdout.split()[-1]))
     assert "nothing to replay" in relance(*asked, "--max", 9, "--yes").stderr
 
@@ -237,7 +244,9 @@ def test_resolve_is_dry_until_yes(relance: Relance, database_url: str, reminder:
     assert listed["state"] == "sent"
 
 
-@pytest.mark.parametrize(("kind", "name"), [("rule", "1"), ("account", "sortie"), ("customer", "C-1"), ("invoice", "FA-1")])
+@pytest.mark.parametrize(
+    ("kind", "name"), [("rule", "1"), ("account", "sortie"), ("customer", "C-1"), ("invoice", "FA-1")]
+)
 def test_hold_and_release(relance: Relance, run_id: int, kind: str, name: str) -> None:
     held = data(relance("--as", "marie", "hold", kind, name, "--because", "talks", "--json"))
     assert held == {"kind": kind, "name": name, "held": True, "changed": True}
@@ -289,10 +298,10 @@ def test_what_has_no_json_form_is_a_fault_and_not_a_guess() -> None:
         plain(object())
 
 
-def test_the_demo_is_asked_for_before_there_is_one(relance: Relance, tmp_path: Path) -> None:
-    if os.geteuid() == 0:
-        pytest.skip("root's demo folder is a fixed one")
-    assert "there is no demo yet" in relance("--demo", "status", exit_code=1, HOME=str(tmp_path)).stderr
+def test_looking_at_a_demo_makes_none(tmp_path: Path) -> None:
+    assert made(tmp_path) == tmp_path
+    with pytest.raises(NoDemo, match="make one: relance demo"):
+        made(tmp_path / "nothing")
 
 
 def test_up_works_through_a_run_and_stops_cleanly(

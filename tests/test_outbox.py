@@ -11,7 +11,8 @@ from operations.lookup import Unknown
 from operations.outbox import BytesDiffer, eml, one, outbox
 from scripts.sink import Sink
 from store.connection import connect
-from tests.chasing import TODAY, committed_chase, decided_run, open_rule, send_all
+from tests.chasing import committed_chase, decided_run, open_rule, send_all
+from tests.trade import TODAY
 from workflow.errors import InvalidInput
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from operations.ledger import record_payment
 from operations.lookup import Unknown, find_rule
 from operations.preview import preview
 from store.connection import connect
-from tests.chasing import RULE, TODAY, committed_chase, decided_run, one, open_chase
-from tests.trade import invoice
+from tests.chasing import RULE, committed_chase, decided_run, one, open_chase
+from tests.trade import TODAY, invoice
 
 if TYPE_CHECKING:
     from store.connection import Connection
@@ -75,8 +75,10 @@ def test_a_preview_gives_the_verdicts_of_the_run(database_url: str) -> None:
         for number, customer in (("FA-7", "C-2"), ("FA-8", "C-2"), ("FA-9", "C-3")):
             invoice(conn, number, "75.00", customer=customer)
         hold(conn, company="NORD", invoice="FA-7", because="talks", by="user:marie")
-        credit = {"currency": "EUR", "received_on": TODAY, "by": "user:marie", "company": "NORD", "customer": "C-2"}
-        record_payment(conn, amount="75.00", reference="ACOMPTE", **credit)  # type: ignore[arg-type]
+        record_payment(
+            conn, company="NORD", customer="C-2", amount="75.00", currency="EUR", received_on=TODAY,
+            reference="ACOMPTE", by="user:marie",
+        )  # fmt: skip
         found = preview(conn, rule)
     previewed = {one.invoice: (one.reason, one.detail) for one in found.left_out}
     previewed |= {one.number: ("reminded", "") for mail in found.mails for one in mail.invoices}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict, Unpack
 
 import pytest
 
@@ -10,26 +10,36 @@ from operations.customers import save_contact
 from operations.replay import replay
 from scripts.sink import Sink
 from store.connection import connect
-from tests.chasing import TODAY, committed_chase, decide_run, decided_run, fail, one, open_rule, pay, send_all
-from tests.trade import invoice
+from tests.chasing import committed_chase, decide_run, decided_run, fail, one, open_rule, pay, send_all
+from tests.trade import TODAY, invoice
 from workflow.errors import InvalidInput
 
 if TYPE_CHECKING:
+    from datetime import date
     from pathlib import Path
-    from typing import Any
 
     from operations.replay import Replay
     from store.connection import Connection
 
 
-def replayed(conn: Connection, **asked: Any) -> Replay:
-    values: dict[str, Any] = {"because": "server mended", "maximum": 10, "dry_run": False, "by": "user:marie"}
-    return replay(conn, **(values | asked))
+class Asked(TypedDict, total=False):
+    because: str
+    maximum: int
+    dry_run: bool
+    run_id: int
+    rule_id: int
+    since: date
+    error: str
 
 
-def failed_run(url: str, **changes: Any) -> int:
+def replayed(conn: Connection, **asked: Unpack[Asked]) -> Replay:
+    values: Asked = {"because": "server mended", "maximum": 10, "dry_run": False}
+    return replay(conn, **(values | asked), by="user:marie")
+
+
+def failed_run(url: str, *, port: int = 2525) -> int:
     """A run by hand of which every mail failed."""
-    rule = committed_chase(url, **changes)
+    rule = committed_chase(url, port=port)
     run_id = decided_run(url, rule)
     with connect(url) as conn:
         for (reminder_id,) in conn.execute("SELECT id FROM reminders WHERE run_id = %s", [run_id]).fetchall():
@@ -82,7 +92,7 @@ def test_a_replay_run_twice_sends_nothing_twice(database_url: str) -> None:
 
 def test_two_replays_before_either_is_decided_remind_once(database_url: str) -> None:
     failed_run(database_url)
-    runs = []
+    runs: list[int] = []
     for _ in range(2):
         with connect(database_url) as conn:
             runs += replayed(conn).runs
@@ -115,10 +125,10 @@ def test_what_is_no_longer_due_is_skipped_with_its_reason(database_url: str) -> 
         ({"rule_id": 999}, False),
     ],
 )
-def test_only_what_is_asked_for_is_replayed(database_url: str, asked: dict[str, Any], *, matches: bool) -> None:
+def test_only_what_is_asked_for_is_replayed(database_url: str, asked: Asked, *, matches: bool) -> None:
     failed_run(database_url)
     with connect(database_url) as conn:
-        assert bool(replayed(conn, dry_run=True, **asked).mails) == matches
+        assert bool(replayed(conn, **asked).mails) == matches
 
 
 def test_no_more_than_the_maximum_and_the_oldest_first(database_url: str) -> None:
@@ -162,6 +172,7 @@ def test_a_mass_mailing_that_failed_is_replayed_too(database_url: str) -> None:
 
 
 def test_a_reason_and_a_maximum_are_needed(database: Connection) -> None:
-    for wrong in ({"because": ""}, {"maximum": 0}):
-        with pytest.raises(InvalidInput):
-            replayed(database, **wrong)
+    with pytest.raises(InvalidInput, match="because"):
+        replayed(database, because="")
+    with pytest.raises(InvalidInput, match="max"):
+        replayed(database, maximum=0)

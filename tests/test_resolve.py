@@ -10,7 +10,8 @@ from operations.lookup import Unknown
 from operations.resolve import resolve
 from scripts.sink import Sink
 from store.connection import connect
-from tests.chasing import TODAY, committed_chase, decided_run, doubt, one, pay, send_all
+from tests.chasing import committed_chase, decided_run, doubt, one, pay, send_all
+from tests.trade import TODAY
 from workflow.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -40,7 +41,13 @@ def reminder(conn: Connection) -> int:
 
 
 def settled(
-    conn: Connection, reminder: int, answer: Answer, *, quarantine_s: float = 0, dry_run: bool = False, because: str = WHY
+    conn: Connection,
+    reminder: int,
+    answer: Answer,
+    *,
+    quarantine_s: float = 0,
+    dry_run: bool = False,
+    because: str = WHY,
 ) -> Resolution:
     return resolve(
         conn, reminder, answer, because=because, quarantine_s=quarantine_s, dry_run=dry_run, by="user:marie"

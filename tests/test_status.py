@@ -13,7 +13,8 @@ from operations.lookup import Unknown
 from operations.run import run_by_hand
 from operations.status import hints, status
 from store.connection import connect
-from tests.chasing import NOW, RULE, TODAY, committed_chase, decided_run, doubt, fail, one, open_chase
+from tests.chasing import NOW, RULE, committed_chase, decided_run, doubt, fail, one, open_chase
+from tests.trade import TODAY
 
 if TYPE_CHECKING:
     from store.connection import Connection

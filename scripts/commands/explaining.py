@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 # What the machine does in passing is told by the reminders themselves.
 _PASSING: Final = frozenset({"state", "before_settled"})
+_ASKED_WIDTH: Final = 42  # the longest question of a guard, so that all answers stand in one column
 _JOINED: Final = {"all": "all of", "any": "any of", "not": "not"}
 
 
@@ -128,7 +129,7 @@ def _invoice(out: Console, found: Explanation) -> None:
             f"{printing.amount(one.balance, one.currency)} left of {printing.amount(one.total, one.currency)}",
         ),
         ("dates", f"issued {one.issued_on}, {due}"),
-        ("state", f"{one.commercial_state}, {one.state.replace('_', ' ')}; level {one.level}, {reminded}"),
+        ("state", f"{one.commercial_state}, level {one.level}{_out(one.state)}, {reminded}"),
     ]
     if one.tags:
         facts.append(("tags", ", ".join(sorted(one.tags))))
@@ -142,13 +143,20 @@ def _invoice(out: Console, found: Explanation) -> None:
     out.print(grid)
 
 
+def _out(state: str) -> str:
+    """What is out about an invoice, where something is."""
+    if state.endswith("_sending"):
+        return ", a reminder on its way"
+    return ", a reminder in doubt" if state.endswith("_in_doubt") else ""
+
+
 def _rule(out: Console, one: RuleExplanation, lang: Language) -> None:
     active = "active" if one.rule.active else "not active: by hand only"
     printing.heading(out, f"{one.rule.title} ({active}{', held' if one.rule.held_because else ''})")
     reminded = one.reason == "reminded"
     detail = f" ({one.detail})" if one.detail else ""
     verdict = _text(f"{_words(one.reason, lang)}{detail}", "bold green" if reminded else "bold red")
-    grid = _grid()
+    grid = _grid(_ASKED_WIDTH)
     grid.add_row(printing.marked(holds=reminded), verdict, "")
     _clauses(grid, one.clause, depth=0)
     for check in one.checks[1:]:
@@ -157,7 +165,7 @@ def _rule(out: Console, one: RuleExplanation, lang: Language) -> None:
         asks = _text(f"  {_guard(check.guard, lang)}")
         grid.add_row(printing.marked(holds=not check.reason), asks, _text(seen, "red" if check.reason else "dim"))
     out.print(grid)
-    links = _grid()
+    links = _grid(_ASKED_WIDTH)
     for link in one.chain:
         links.add_row(_text("→" if link.chosen else " "), _text(f"  {link.link}"), _person(link))
     out.print(links)
@@ -200,8 +208,8 @@ def _past(out: Console, found: Explanation, lang: Language) -> None:
         for run in found.runs:
             detail = f" ({run.detail})" if run.detail else ""
             made = f", reminder {run.reminder_id}" if run.reminder_id else ""
-            words = printing.clean(f"{run.rule}: {_words(run.reason, lang)}{detail}{made}")
-            out.print(f"  {printing.minute(run.due_at)}  run {run.run_id}, {words}")
+            words = f"{run.rule}: {_words(run.reason, lang)}{detail}{made}"
+            printing.line(out, f"{printing.minute(run.due_at)}  run {run.run_id}, {words}")
     if found.reminders:
         printing.heading(out, "Reminders about it")
         for mail in found.reminders:
@@ -209,12 +217,11 @@ def _past(out: Console, found: Explanation, lang: Language) -> None:
             day = f" on {mail.ended_on}" if mail.ended_on else ""
             money = printing.amount(mail.amount, mail.currency)
             state = f"{mail.state.replace('_', ' ')}{day}"
-            what = f"{mail.id}  {mail.rule}{level}, {state}, {money} to {mail.recipient}"
-            out.print(f"  {printing.clean(what)}")
+            printing.line(out, f"{mail.id}  {mail.rule}{level}, {state}, {money} to {mail.recipient}")
             for attempt in found.attempts[mail.id]:
                 said = f": {attempt.detail}" if attempt.detail else ""
-                line = f"{printing.instant(attempt.at)}  {attempt.step.replace('_', ' ')}{said}"
-                out.print(f"      {printing.clean(line)}", style="dim")
+                step = attempt.step.replace("_", " ")
+                printing.line(out, f"{printing.instant(attempt.at)}  {step}{said}", indent=6, style="dim")
     told = [line for change in found.changes if (line := _change(change))]
     if told or found.payments:
         printing.heading(out, "What changed")
@@ -224,7 +231,7 @@ def _past(out: Console, found: Explanation, lang: Language) -> None:
             f"  {payment.received_on}  {payment.kind.replace('_', ' ')} {money} {printing.clean(payment.reference)}"
         )
     for line in told:
-        out.print(f"  {line}")
+        printing.line(out, line)
 
 
 def _change(change: Change) -> str:
@@ -237,15 +244,16 @@ def _change(change: Change) -> str:
     )
     because = f" ({change.because})" if change.because else ""
     day = change.today or change.at.astimezone().date()
-    return printing.clean(f"{day}  {words}, by {change.actor}{because}")
+    return f"{day}  {words}, by {change.actor}{because}"
 
 
-def _grid() -> Table:
+def _grid(first: int = 9) -> Table:
+    """Marks, names of at least `first` columns, values."""
     from rich.table import Table  # noqa: PLC0415 - only people need it
 
     grid = Table.grid(padding=(0, 1), pad_edge=False)
     grid.add_column(width=2, justify="right")
-    grid.add_column(overflow="fold")
+    grid.add_column(overflow="fold", min_width=first)
     grid.add_column(overflow="fold")
     return grid
 

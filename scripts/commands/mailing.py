@@ -150,18 +150,18 @@ def _show(found: list[Posted]) -> None:
     rows = [
         (
             one.reminder,
-            one.state.replace("_", " "),
-            one.ended_on if one.state == "sent" else None,
-            one.rule,
-            one.recipient,
-            ", ".join(one.invoices),
+            f"{one.state.replace('_', ' ')}{f' {one.ended_on}' if one.ended_on else ''}",
+            printing.two_lines(", ".join(one.invoices), f"{one.rule} to {one.recipient}{_said(one)}"),
             printing.amount(one.amount, one.currency),
-            one.last_error or one.problem or one.subject,
         )
         for one in found
     ]
-    columns = ("reminder", "state", "sent on", "rule", "to", "invoices", "amount", "subject or error")
-    printing.table(printing.console(), columns, rows, right=("reminder", "amount"))
+    printing.table(printing.console(), ("reminder", "state", "about", "amount"), rows, right=("reminder", "amount"))
+
+
+def _said(one: Posted) -> str:
+    said = one.subject if one.state == "sent" else one.last_error or one.problem
+    return f": {said}" if said else ""
 
 
 def _show_replay(found: Replay, lang: Language, *, as_json: bool) -> None:
@@ -176,7 +176,9 @@ def _show_replay(found: Replay, lang: Language, *, as_json: bool) -> None:
     else:
         out = printing.console()
         if found.again:
-            printing.heading(out, f"{len(found.mails)} failed mails, {len(found.again)} invoices")
+            printing.heading(
+                out, f"{printing.count(len(found.mails), 'failed mail')}, {printing.count(len(found.again), 'invoice')}"
+            )
             rows = [(one.invoice, one.customer, one.rule, one.recipient) for one in found.again]
             printing.table(out, ("invoice", "customer", "rule", "to"), rows)
         if found.skipped:
@@ -193,9 +195,9 @@ def _show_replay(found: Replay, lang: Language, *, as_json: bool) -> None:
         printing.message("nothing was done: add --yes to replay")
     else:
         made = ", ".join(str(run_id) for run_id in found.runs)
-        printing.message(f"{len(found.mails)} failed mails are decided again by run {made}")
+        printing.message(f"{printing.count(len(found.mails), 'failed mail')} to be decided again by run {made}")
     if found.left:
-        printing.message(f"{found.left} more failed mails match; raise --max or replay again")
+        printing.message(f"{printing.count(found.left, 'failed mail')} more would be due; raise --max or replay again")
 
 
 def _show_resolution(found: Resolution, *, as_json: bool) -> None:

@@ -125,13 +125,14 @@ def _show_preview(found: Preview, lang: Language, *, as_json: bool) -> None:
     out = printing.console()
     printing.heading(out, f"{found.rule} (rule {found.rule_id}, version {found.version}) on {found.today}")
     balances = ", ".join(printing.amount(balance, currency) for currency, balance in found.balances.items())
-    out.print(f"The filter selects {found.candidates} invoices{f', {balances}' if balances else ''} (counted by SQL).")
+    selected = ", ".join(filter(None, (printing.count(found.candidates, "invoice"), balances)))
+    out.print(f"The filter selects {selected} (counted by SQL).")
     if found.decided < found.candidates:
         out.print(f"Decided here: the first {found.decided}, whole customers by key.")
     for note in found.notes:
         out.print(f"! {printing.clean(note)}", style="yellow")
     if found.mails:
-        printing.heading(out, f"{len(found.mails)} mails")
+        printing.heading(out, printing.count(len(found.mails), "mail"))
         rows = [
             (
                 f"{mail.customer} {mail.customer_name}",
@@ -176,7 +177,6 @@ def _show_lines(lines: list[RunLine], *, as_json: bool) -> None:
             line.run.id,
             line.rule,
             printing.minute(line.run.due_at),
-            "by hand" if line.run.request_key else "scheduled",
             line.run.problem or line.run.state,
             line.run.candidates,
             line.progress.sent,
@@ -186,8 +186,8 @@ def _show_lines(lines: list[RunLine], *, as_json: bool) -> None:
         )
         for line in lines
     ]
-    columns = ("run", "rule", "due", "by", "state", "candidates", "sent", "left", "in doubt", "failed")
-    printing.table(printing.console(), columns, rows, right=("run", *columns[5:]))
+    columns = ("run", "rule", "due", "state", "of", "sent", "left", "doubt", "failed")
+    printing.table(printing.console(), columns, rows, right=("run", *columns[4:]))
 
 
 def _tell(out: Console, story: RunStory, lang: Language) -> None:
@@ -196,7 +196,8 @@ def _tell(out: Console, story: RunStory, lang: Language) -> None:
     by = f"by hand, {summary.started_by}" if summary.by_hand else "by its schedule"
     out.print(f"Due {printing.minute(run.due_at)}, {by}; {run.state}{f': {run.problem}' if run.problem else ''}")
     if run.missed:
-        out.print(f"It stands for {run.missed} earlier instants that were slept over.")
+        missed = printing.count(run.missed, "earlier instant")
+        out.print(f"It stands for {missed} too, slept over.")
     printing.heading(out, "Progress")
     rows = [
         (summary.candidates, "candidates"),
@@ -211,13 +212,13 @@ def _tell(out: Console, story: RunStory, lang: Language) -> None:
     printing.table(out, ("", ""), rows, right=("",))
     amounts = ", ".join(printing.amount(total, currency) for currency, total in summary.amounts().items())
     if amounts:
-        out.print(f"Accepted mails claim {amounts} for {summary.reminded} invoices.")
+        out.print(f"Accepted mails claim {amounts} for {printing.count(summary.reminded, 'invoice')}.")
     if story.reasons:
         printing.heading(out, "Verdicts")
         verdicts = [(count, _words(reason, lang)) for reason, count in story.reasons.items()]
         printing.table(out, ("invoices", "verdict"), verdicts, right=("invoices",))
     if summary.problems:
-        printing.heading(out, f"{summary.problem_count} problems to see to")
+        printing.heading(out, f"{printing.count(summary.problem_count, 'problem')} to see to")
         problems = [
             (
                 _words(one.kind, lang),
