@@ -127,16 +127,20 @@ def load(conn: Connection, ids: Sequence[int], asking: Asking) -> list[InvoiceFa
 
     An unknown id is absent from the answer.
     """
-    rows = conn.execute(_INVOICES, {"ids": ids}).fetchall()
-    titles: dict[int, str] = dict(conn.execute(_TAGS).fetchall())
+    with conn.pipeline():
+        invoices = conn.execute(_INVOICES, {"ids": ids})
+        known_tags = conn.execute(_TAGS)
+        invoice_tags = conn.execute(_INVOICE_TAGS, {"ids": ids, "besides": list(asking.besides)})
+        by_rule = None
+        if asking.rule_id is not None:
+            by_rule = conn.execute(_MAILED_BY_RULE, {"ids": ids, "rule_id": asking.rule_id})
+    rows = invoices.fetchall()
+    titles: dict[int, str] = dict(known_tags.fetchall())
     tags: dict[int, set[str]] = defaultdict(set)
-    for invoice_id, tag_id in conn.execute(_INVOICE_TAGS, {"ids": ids, "besides": list(asking.besides)}):
+    for invoice_id, tag_id in invoice_tags:
         tags[invoice_id].add(titles[tag_id])
     customers = _customers(conn, sorted({row[3] for row in rows}), asking, titles)
-    mailed: dict[int, tuple[bool, date | None]] = {}
-    if asking.rule_id is not None:
-        for invoice_id, live, last in conn.execute(_MAILED_BY_RULE, {"ids": ids, "rule_id": asking.rule_id}):
-            mailed[invoice_id] = (live, last)
+    mailed = {invoice_id: (live, last) for invoice_id, live, last in by_rule or ()}
     return [
         _invoice(row, customers[row[3]], frozenset(tags.get(row[0], ())), mailed.get(row[0], (False, None)))
         for row in rows
@@ -175,13 +179,16 @@ def _invoice(
 
 def _customers(conn: Connection, ids: list[int], asking: Asking, titles: Mapping[int, str]) -> dict[int, CustomerFacts]:
     parameters = {"ids": ids, "company_id": asking.company_id}
+    with conn.pipeline():
+        people = conn.execute(_CUSTOMERS, parameters)
+        on_account = conn.execute(_UNALLOCATED, parameters)
+        mails = None
+        if asking.min_days_between_mails is not None:
+            mails = conn.execute(_LAST_MAILS, parameters | {"today": asking.today, "run_id": asking.run_id})
     unallocated: dict[int, dict[str, Decimal]] = {}
-    for customer_id, currency, amount in conn.execute(_UNALLOCATED, parameters):
+    for customer_id, currency, amount in on_account:
         unallocated.setdefault(customer_id, {})[currency] = amount
-    last_mails: dict[int, date] = {}
-    if asking.min_days_between_mails is not None:
-        more = {"today": asking.today, "run_id": asking.run_id}
-        last_mails = dict(conn.execute(_LAST_MAILS, parameters | more).fetchall())
+    last_mails: dict[int, date] = dict(mails.fetchall()) if mails else {}
     return {
         row[0]: CustomerFacts(
             id=row[0],
@@ -200,7 +207,7 @@ def _customers(conn: Connection, ids: list[int], asking: Asking, titles: Mapping
             last_mail_on=last_mails.get(row[0]),
             min_days_between_mails=asking.min_days_between_mails,
         )
-        for row in conn.execute(_CUSTOMERS, parameters)
+        for row in people
     }
 
 

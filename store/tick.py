@@ -19,8 +19,8 @@ from workflow.machine import Position
 from workflow.windows import is_open
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from datetime import date
+    from collections.abc import Iterable, Mapping, Sequence
+    from datetime import datetime
 
     from store.companies import Company
     from store.connection import Connection
@@ -61,14 +61,10 @@ UPDATE reminders r
  WHERE r.id = u.id AND r.open
 RETURNING r.id
 """
-_COUNTED = """
-SELECT ri.reminder_id, ri.invoice_id
-  FROM reminder_invoices ri
- WHERE ri.reminder_id = ANY(%(ids)s::bigint[]) AND ri.counts AND ri.outcome IN ('planned', 'in_doubt')
-"""
 _ACCEPTED = """
 UPDATE reminder_invoices SET outcome = 'accepted'
  WHERE reminder_id = ANY(%(ids)s::bigint[]) AND outcome IN ('planned', 'in_doubt')
+RETURNING reminder_id, invoice_id, counts
 """
 
 
@@ -128,104 +124,102 @@ def tick(
     The caller releases the dots only after this has returned. Raises psycopg.Error: then nothing of it is known to have
     happened, and an uploaded mail must be given up without its dot.
     """
-    done = Ticked()
     with conn.transaction():
-        free, now = conn.execute(_BEGIN).fetchone() or (False, None)
-        any_company = companies[(uploaded[0] if uploaded else answered[0]).company_id]
-        conn.execute(_TODAY, {"today": any_company.day(now).isoformat()})
-        ids = sorted({mail.reminder_id for mail in uploaded} | {mail.reminder_id for mail in answered})
-        reminders = {row[0]: (row[1], row[2]) for row in conn.execute(_LOCK_REMINDERS, {"ids": ids})}
-        wanted = {invoice_id for mail in uploaded for invoice_id in mail.versions}
-        wanted.update(invoice_id for mail in answered for invoice_id in mail.invoice_ids)
-        invoices = {row[0]: row for row in conn.execute(_LOCK_INVOICES, {"ids": sorted(wanted)})}
-        if answered:
-            free_to_end = [
-                mail
-                for mail in answered
-                if mail.reminder_id in reminders and all(one in invoices for one in mail.invoice_ids)
-            ]
-            days = {mail.reminder_id: companies[mail.company_id].day(now) for mail in free_to_end}
-            positions = {row[0]: Position(row[2], row[3]) for row in invoices.values()}
-            _send(conn, free_to_end, days, positions, done)
-        if uploaded and free:
-            closed = {mail.company_id for mail in uploaded if not is_open(companies[mail.company_id].window, now)}
-            versions = {row[0]: row[1] for row in invoices.values()}
-            _arm(conn, uploaded, reminders, versions, closed=closed, lease_s=lease_s, done=done)
+        held = _lock(conn, uploaded, answered)
+        ending = [mail for mail in answered if held.has(mail.reminder_id, mail.invoice_ids)]
+        days = {mail.reminder_id: companies[mail.company_id].day(held.now) for mail in ending}
+        ready, withdrawn = _ready(uploaded, held, companies) if held.gates_are_ours else ({}, set())
+        today = next(iter(companies.values())).day(held.now)
+        with conn.pipeline():
+            conn.execute(_TODAY, {"today": today.isoformat()})
+            sent = conn.execute(_SENT, {"ids": list(days), "days": list(days.values())})
+            accepted = conn.execute(_ACCEPTED, {"ids": list(days)})
+            armed = conn.execute(_ARM, _arming(ready) | {"lease_s": lease_s})
+        done = Ticked(armed={row[0] for row in armed}, sent={row[0] for row in sent}, withdrawn=withdrawn)
+        done.withdrawn |= set(ready) - done.armed
+        done.ended = set(days) - done.sent
+        counted = {row[1]: days[row[0]] for row in accepted if row[2]}
+        kept = [mail for mail in ready.values() if mail.reminder_id in done.armed]
+        with conn.pipeline():
+            outcomes.move(conn, {one: held.positions[one] for one in counted}, "confirm", counted)
+            outcomes.effects_due(conn, sorted(done.sent))
+            _keep(conn, kept)
+            outcomes.note(conn, [(mail.reminder_id, mail.fence, "armed", None) for mail in kept])
+            outcomes.note(conn, [(mail.reminder_id, mail.fence, "accepted", mail.reply) for mail in ending])
     return done
 
 
-def _send(
-    conn: Connection,
-    answered: Sequence[Answered],
-    days: Mapping[int, date],
-    positions: Mapping[int, Position],
-    done: Ticked,
-) -> None:
-    parameters = {"ids": list(days), "days": list(days.values())}
-    done.sent = {row[0] for row in conn.execute(_SENT, parameters)}
-    done.ended = set(days) - done.sent
-    outcomes.note(
-        conn,
-        [
-            (mail.reminder_id, mail.fence, "accepted", mail.reply if mail.reminder_id in done.sent else "too late")
-            for mail in answered
-        ],
-    )
-    sent = {"ids": sorted(done.sent)}
-    counted = {row[1]: row[0] for row in conn.execute(_COUNTED, sent)}
-    outcomes.move(
-        conn,
-        {invoice_id: positions[invoice_id] for invoice_id in counted},
-        "confirm",
-        {invoice_id: days[reminder_id] for invoice_id, reminder_id in counted.items()},
-    )
-    conn.execute(_ACCEPTED, sent)
-    outcomes.effects_due(conn, sorted(done.sent))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Held:
+    """What this tick has locked, by id; what somebody else holds is absent and waits for the next."""
+
+    gates_are_ours: bool
+    now: datetime
+    reminders: Mapping[int, tuple[int, str]]
+    versions: Mapping[int, int]
+    positions: Mapping[int, Position]
+    customers: Mapping[int, int]
+
+    def has(self, reminder_id: int, invoice_ids: Iterable[int]) -> bool:
+        return reminder_id in self.reminders and all(one in self.versions for one in invoice_ids)
 
 
-def _arm(
-    conn: Connection,
-    uploaded: Sequence[Uploaded],
-    reminders: Mapping[int, tuple[int, str]],
-    versions: Mapping[int, int],
-    *,
-    closed: set[int],
-    lease_s: float,
-    done: Ticked,
-) -> None:
-    ids = sorted({mail.customer_id for mail in uploaded})
-    customers = {row[0]: row[1] for row in conn.execute(_LOCK_CUSTOMERS, {"ids": ids})}
+def _lock(conn: Connection, uploaded: Sequence[Uploaded], answered: Sequence[Answered]) -> _Held:
+    reminder_ids = {mail.reminder_id for mail in uploaded} | {mail.reminder_id for mail in answered}
+    invoice_ids = {one for mail in uploaded for one in mail.versions}
+    invoice_ids |= {one for mail in answered for one in mail.invoice_ids}
+    with conn.pipeline():
+        begun = conn.execute(_BEGIN)
+        reminders = conn.execute(_LOCK_REMINDERS, {"ids": sorted(reminder_ids)})
+        invoices = conn.execute(_LOCK_INVOICES, {"ids": sorted(invoice_ids)})
+        customers = conn.execute(_LOCK_CUSTOMERS, {"ids": sorted({mail.customer_id for mail in uploaded})})
+    gates_are_ours, now = begun.fetchone() or (False, None)
+    rows = invoices.fetchall()
+    return _Held(
+        gates_are_ours=gates_are_ours,
+        now=now,
+        reminders={row[0]: (row[1], row[2]) for row in reminders},
+        versions={row[0]: row[1] for row in rows},
+        positions={row[0]: Position(row[2], row[3]) for row in rows},
+        customers=dict(customers.fetchall()),
+    )
+
+
+def _ready(
+    uploaded: Sequence[Uploaded], held: _Held, companies: Mapping[int, Company]
+) -> tuple[dict[int, Uploaded], set[int]]:
+    """Tell the mails that may be armed as they stand from those whose facts have changed.
+
+    The busy ones are in neither.
+    """
     ready: dict[int, Uploaded] = {}
+    withdrawn: set[int] = set()
     for mail in uploaded:
-        busy = (
-            mail.reminder_id not in reminders
-            or mail.customer_id not in customers
-            or any(invoice_id not in versions for invoice_id in mail.versions)
-        )
-        if busy:
+        if mail.customer_id not in held.customers or not held.has(mail.reminder_id, mail.versions):
             continue
         unchanged = (
-            reminders[mail.reminder_id] == (mail.fence, "claimed")
-            and mail.company_id not in closed
-            and customers[mail.customer_id] == mail.customer_version
-            and all(versions[invoice_id] == version for invoice_id, version in mail.versions.items())
+            held.reminders[mail.reminder_id] == (mail.fence, "claimed")
+            and held.customers[mail.customer_id] == mail.customer_version
+            and all(held.versions[one] == version for one, version in mail.versions.items())
+            and is_open(companies[mail.company_id].window, held.now)
         )
         if unchanged:
             ready[mail.reminder_id] = mail
         else:
-            done.withdrawn.add(mail.reminder_id)
-    if not ready:
-        return
-    mails = list(ready.values())
-    parameters = {
+            withdrawn.add(mail.reminder_id)
+    return ready, withdrawn
+
+
+def _arming(ready: Mapping[int, Uploaded]) -> dict[str, object]:
+    return {
         "ids": list(ready),
-        "fences": [mail.fence for mail in mails],
-        "recipients": [mail.recipient for mail in mails],
-        "lease_s": lease_s,
+        "fences": [mail.fence for mail in ready.values()],
+        "recipients": [mail.recipient for mail in ready.values()],
     }
-    done.armed = {row[0] for row in conn.execute(_ARM, parameters)}
-    done.withdrawn |= set(ready) - done.armed
-    armed = [ready[reminder_id] for reminder_id in sorted(done.armed)]
+
+
+def _keep(conn: Connection, armed: Sequence[Uploaded]) -> None:
+    """Keep the parts of what is armed: from here on the bytes are what they are."""
     parts = {
         "ids": [mail.reminder_id for mail in armed],
         "fences": [mail.fence for mail in armed],
@@ -234,4 +228,3 @@ def _arm(
         "hashes": [mail.sha256 for mail in armed],
     }
     conn.execute(_MAILS, parts)
-    outcomes.note(conn, [(mail.reminder_id, mail.fence, "armed", None) for mail in armed])

@@ -211,17 +211,20 @@ class Sender:
     async def _send(self, item: _Item, connection: SmtpConnection | None) -> SmtpConnection | None:
         """Take one mail through; the connection to use for the next, None where it is spent."""
         ready = item.ready
+        kept = connection is not None and not connection.closed
         try:
-            if connection is None or connection.closed:
+            if connection is None or not kept:
                 connection = await connect(ready.account, ready.password)
             await connection.upload(ready.account.from_address, ready.recipients, ready.stuffed)
         except Refused as refusal:
             self._decide(item, Delivery("refused", refusal.reply, refusal.step))
             return await self._after_refusal(connection, refusal)
         except Unreachable as error:
-            self._decide(item, Delivery("unreachable", error=str(error)))
             if connection:
                 connection.abort()
+            if kept:  # the server had closed it meanwhile: that says nothing about this mail
+                return await self._send(item, None)
+            self._decide(item, Delivery("unreachable", error=str(error)))
             return None
         if not await self._arm(item):
             connection.abort()
