@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 # What the machine does in passing is told by the reminders themselves.
 _PASSING: Final = frozenset({"state", "before_settled"})
 _ASKED_WIDTH: Final = 42  # the longest question of a guard, so that all answers stand in one column
+_LINK_WIDTH: Final = 26
 _JOINED: Final = {"all": "all of", "any": "any of", "not": "not"}
 
 
@@ -165,7 +166,7 @@ def _rule(out: Console, one: RuleExplanation, lang: Language) -> None:
         asks = _text(f"  {_guard(check.guard, lang)}")
         grid.add_row(printing.marked(holds=not check.reason), asks, _text(seen, "red" if check.reason else "dim"))
     out.print(grid)
-    links = _grid(_ASKED_WIDTH)
+    links = _grid(_LINK_WIDTH)
     for link in one.chain:
         links.add_row(_text("→" if link.chosen else " "), _text(f"  {link.link}"), _person(link))
     out.print(links)
