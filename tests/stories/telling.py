@@ -62,7 +62,7 @@ TEXTS = {
 }
 PATIENCE_S = 20.0
 
-_RESTLESS = f"""
+RESTLESS = f"""
 SELECT 'run ' || id || ': ' || state FROM runs n
  WHERE state = 'due'
     OR (state = 'open' AND NOT EXISTS (SELECT FROM chunks c WHERE c.run_id = n.id AND c.open)
@@ -229,7 +229,7 @@ class Story:
                 next_sweep = machine.monotonic() + 0.2
             given = relay(self._pool, self._hints, self._settings)
             with self._pool.connection() as conn:
-                restless = [row[0] for row in conn.execute(_RESTLESS.encode())]
+                restless = [row[0] for row in conn.execute(RESTLESS.encode())]
             if self._server.failures:
                 raise self._server.failures.pop()
             if not restless and not given:
