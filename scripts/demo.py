@@ -112,7 +112,7 @@ def live_through(
     from workers.broker import RedisHints  # noqa: PLC0415
     from workers.process import working  # noqa: PLC0415
 
-    progress("opening the company", 0, 1)
+    progress("opening the company", 0, 0)
     make_anew(settings.database_url)
     _forget_hints(settings.redis_url)
     _clear_mails(folder)
@@ -256,4 +256,4 @@ def _progress(*, shown: bool, to: TextIO | None = None) -> Generator[Progress]:
     columns = (bars.TextColumn("{task.description:<20}"), bars.BarColumn(), bars.TimeElapsedColumn())
     with bars.Progress(*columns, console=console, transient=True, redirect_stdout=False, redirect_stderr=False) as bar:
         task = bar.add_task("starting the servers", total=None)
-        yield lambda text, done, total: bar.update(task, description=text, completed=done, total=total)
+        yield lambda text, done, total: bar.update(task, description=text, completed=done, total=total or None)

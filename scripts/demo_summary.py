@@ -173,7 +173,7 @@ def _to_try(found: Sequence[InvoiceFacts], reminded: set[str]) -> dict[str, str]
             and not (customer.contacts or customer.address)
         ):
             shown.setdefault("without an address", one.number)
-    return shown
+    return {kind: shown[kind] for kind in ("reminded", "disputed", "without an address") if kind in shown}
 
 
 def show(counted: Mapping[str, Any]) -> None:
