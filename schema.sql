@@ -429,14 +429,6 @@ CREATE TABLE effects (
 ) WITH (fillfactor = 80);
 CREATE INDEX effects_due ON effects (reminder_id) WHERE open;                         -- relay
 
--- Tags as a filter sees them: a tag whose effect is planned counts as present.
-CREATE VIEW invoice_tags AS
-    SELECT invoice_id, tag_id FROM taggings
-    UNION
-    SELECT ri.invoice_id, unnest(e.tag_ids)
-      FROM reminder_invoices ri JOIN effects e ON e.reminder_id = ri.reminder_id AND e.kind = 'tags'
-     WHERE e.state <> 'done' AND ri.outcome IN ('planned', 'in_doubt', 'accepted');
-
 -- ------------------------------------------------------------------ the journal: every change, old → new, ids and hashes only
 CREATE TABLE journal (
     id         bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final, LiteralString, cast
 
-from psycopg.sql import SQL, Composable, Composed, Placeholder
+from psycopg.sql import SQL, Composed, Placeholder
 
 from workflow.filter_grammar import LISTS
 from workflow.filters import Condition
@@ -33,11 +33,21 @@ COLUMNS: Final[dict[str, tuple[LiteralString, LiteralString]]] = {
     "days_overdue": ("i.due_on", "date"),
     "days_since_reminder": ("i.last_reminded_on", "date"),
 }
-# What the field holds, as the inside of an EXISTS. `invoice_tags` counts the planned ones too.
+# What an invoice or its customer carries, as the inside of an EXISTS; of the invoice's tags the planned ones count too.
+# A UNION or an OFFSET keeps it a look-up by key for each row, whatever the statistics say: as an anti-join, a plan made
+# on fresh tables read all the tags there are for each invoice.
 SETS: Final[dict[str, LiteralString]] = {
-    "tag": "SELECT 1 FROM invoice_tags m JOIN tags t ON t.id = m.tag_id WHERE m.invoice_id = i.id",
-    "customer_tag": "SELECT 1 FROM customer_taggings m JOIN tags t ON t.id = m.tag_id WHERE m.customer_id = c.id",
+    "tag": """
+        SELECT 1 FROM taggings m WHERE m.invoice_id = i.id AND {held}
+        UNION ALL
+        SELECT 1 FROM reminder_invoices ri
+         WHERE ri.invoice_id = i.id AND ri.outcome IN ('planned', 'in_doubt', 'accepted')
+           AND (SELECT {planned} FROM effects e
+                 WHERE e.reminder_id = ri.reminder_id AND e.kind = 'tags' AND e.state <> 'done')""",
+    "customer_tag": "SELECT 1 FROM customer_taggings m WHERE m.customer_id = c.id AND {held} OFFSET 0",
 }
+# Arrays found once, before the scan.
+TAG_IDS: Final = "ARRAY(SELECT id FROM tags WHERE title = ANY ({}))"
 COMPANY_IDS: Final = "ARRAY(SELECT id FROM companies WHERE code = ANY ({}))"
 # Fields that count the days from a column to today. N days or more since a day is: the day is today - N or before. So
 # the column stands bare, and an index on it serves.
@@ -85,12 +95,14 @@ def _condition(condition: Condition, today: date, parameters: dict[str, object])
     field, op, values = condition.field, condition.op, condition.values
     found = op in ("=", "in", "is not empty")
     if field in SETS:
-        held: Composable = SQL(SETS[field])
+        held = planned = SQL("TRUE").format()
         if values:
-            held = SQL("{} AND t.title = ANY ({})").format(held, _bound(list(values), "text[]", parameters))
-        return SQL("EXISTS ({})" if found else "NOT EXISTS ({})").format(held)
+            ids = SQL(TAG_IDS).format(_bound(list(values), "text[]", parameters))
+            held, planned = SQL("m.tag_id = ANY ({})").format(ids), SQL("e.tag_ids && {}").format(ids)
+        inside = SQL(SETS[field]).format(held=held, planned=planned)
+        return SQL("EXISTS ({})" if found else "NOT EXISTS ({})").format(inside)
     if field == "company":
-        # An array found once, before the scan, so that i.company_id can lead an index.
+        # An array, so that i.company_id can lead an index.
         ids = SQL(COMPANY_IDS).format(_bound(list(values), "text[]", parameters))
         return SQL("i.company_id = ANY ({})" if found else "i.company_id <> ALL ({})").format(ids)
     column, type_name = COLUMNS[field]

@@ -28,7 +28,9 @@ TABLES = """
 CREATE TEMP TABLE companies (id bigint, code text) ON COMMIT DROP;
 CREATE TEMP TABLE customers (id bigint, number text, kind text) ON COMMIT DROP;
 CREATE TEMP TABLE tags (id bigint, title text) ON COMMIT DROP;
-CREATE TEMP TABLE invoice_tags (invoice_id bigint, tag_id bigint) ON COMMIT DROP;
+CREATE TEMP TABLE taggings (invoice_id bigint, tag_id bigint) ON COMMIT DROP;
+CREATE TEMP TABLE reminder_invoices (reminder_id bigint, invoice_id bigint, outcome text) ON COMMIT DROP;
+CREATE TEMP TABLE effects (reminder_id bigint, kind text, state text, tag_ids bigint[]) ON COMMIT DROP;
 CREATE TEMP TABLE customer_taggings (customer_id bigint, tag_id bigint) ON COMMIT DROP;
 CREATE TEMP TABLE invoices (
     id bigint, company_id bigint, customer_id bigint, number text, state text, level smallint, commercial_state text,
@@ -62,8 +64,18 @@ def keep(conn: Connection, number: int, invoice: InvoiceFacts) -> None:
     conn.execute(INVOICE, {"id": number} | {name: getattr(invoice, name) for name in columns.split()})
     customer = invoice.customer
     conn.execute("INSERT INTO pg_temp.customers VALUES (%s, %s, %s)", (number, customer.number, customer.kind))
-    for tag in invoice.tags:
-        conn.execute("INSERT INTO pg_temp.invoice_tags VALUES (%s, %s)", (number, TAGS.index(tag)))
+    tags = sorted(TAGS.index(tag) for tag in invoice.tags)
+    for tag_id in tags[1:]:
+        conn.execute("INSERT INTO pg_temp.taggings VALUES (%s, %s)", (number, tag_id))
+    # The first is planned by a mail on its way; what a dropped mail had planned, or one has done, is not there.
+    for reminder_id, outcome, state, planned in (
+        (3 * number, "planned", "planned", tags[:1]),
+        (3 * number + 1, "dropped", "planned", [*range(len(TAGS))]),
+        (3 * number + 2, "accepted", "done", [*range(len(TAGS))]),
+    ):
+        if planned:
+            conn.execute("INSERT INTO pg_temp.reminder_invoices VALUES (%s, %s, %s)", (reminder_id, number, outcome))
+            conn.execute("INSERT INTO pg_temp.effects VALUES (%s, 'tags', %s, %s)", (reminder_id, state, planned))
     for tag in customer.tags:
         conn.execute("INSERT INTO pg_temp.customer_taggings VALUES (%s, %s)", (number, TAGS.index(tag)))
 

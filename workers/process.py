@@ -150,5 +150,5 @@ def supervise(commands: Sequence[Sequence[str]], stop: threading.Event, *, envir
 def _start(command: Sequence[str], environment: dict[str, str]) -> subprocess.Popen[bytes]:
     # A session of its own: Ctrl+C reaches the supervisor alone, which stops its children in order.
     return subprocess.Popen(  # noqa: S603 - our own commands
-        [sys.executable, "-m", "scripts.main", *command], env=environment, start_new_session=True
+        [sys.executable, "-P", "-m", "scripts.main", *command], env=environment, start_new_session=True
     )
