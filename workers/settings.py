@@ -63,7 +63,7 @@ def read(environment: Mapping[str, str] | None = None) -> Settings:
         raw = environment.get(name, "").strip()
         if not raw:
             continue
-        values[known.name] = raw if isinstance(known.default, str) else _number(name, raw, type(known.default))
+        values[known.name] = raw if isinstance(known.default, str) else _number(name, raw, known.type == "int")
     if bool(values.get("database_url")) != bool(values.get("redis_url")):
         missing = "REDIS_URL" if values.get("database_url") else "DATABASE_URL"
         raise InvalidInput(field=missing, value="", reason="set both DATABASE_URL and REDIS_URL, or neither")
@@ -88,9 +88,9 @@ def check(settings: Settings) -> None:
         )
 
 
-def _number(name: str, raw: str, kind: type) -> int | float:
+def _number(name: str, raw: str, whole: bool) -> int | float:  # noqa: FBT001 - a field is whole or it is not
     try:
-        value: int | float = kind(raw)
+        value = int(raw) if whole else float(raw)
     except ValueError:
         raise InvalidInput(field=name, value=raw, reason="must be a number") from None
     if not 0 < value < 1e9:
