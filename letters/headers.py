@@ -178,14 +178,14 @@ def _encoded_words(text: str, indent: int) -> str:
 
     Written here rather than by email.header: a mail's bytes must come out the same under any version of Python.
     """
-    words, chunk, room = [], b"", _room(indent)
-    for character in text:
-        octets = character.encode("utf-8")
-        if len(chunk) + len(octets) > room:
-            words.append(chunk)
-            chunk, room = b"", _room(1)
-        chunk += octets
-    return _FOLD.join(f"=?utf-8?b?{b64encode(word).decode('ascii')}?=" for word in [*words, chunk])
+    words, octets, room = [], text.encode("utf-8"), _room(indent)
+    while octets:
+        end = room
+        while end < len(octets) and octets[end] & 0b1100_0000 == 0b1000_0000:  # inside a character
+            end -= 1
+        words.append(f"=?utf-8?b?{b64encode(octets[:end]).decode('ascii')}?=")
+        octets, room = octets[end:], _room(1)
+    return _FOLD.join(words)
 
 
 def _room(indent: int) -> int:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import jinja2
-from css_inline import CSSInliner
 from markupsafe import Markup
 
 from letters.markup import TEXT_WIDTH, to_html, to_text, wrapped
@@ -53,7 +52,6 @@ class Stationery:
     layout: jinja2.Template
     statement: jinja2.Template
     labels: Mapping[str, Mapping[str, str]]
-    inliner: CSSInliner
 
     @classmethod
     def from_folder(cls, folder: Path) -> Stationery:
@@ -66,9 +64,9 @@ class Stationery:
             lstrip_blocks=True,
             auto_reload=False,
         )
+        environment.globals.clear()
         environment.filters["wrapped"] = wrapped
         environment.filters["left"] = str.ljust
-        environment.filters["right"] = str.rjust
         return cls(
             layout=environment.get_template("layout.html.j2"),
             statement=environment.get_template("statement.txt.j2"),
@@ -76,7 +74,6 @@ class Stationery:
                 path.name.split(".")[1]: json.loads(path.read_text(encoding="utf-8"))
                 for path in sorted(folder.glob("labels.*.json"))
             },
-            inliner=CSSInliner(load_remote_stylesheets=False),
         )
 
     def compose(self, texts: Texts, values: LetterValues) -> MailParts:
@@ -95,7 +92,7 @@ class Stationery:
         subject = render_subject(texts.subject, variables, field="subject")
         header = render(texts.header, variables, field="header")
         footer = render(texts.footer, variables, field="footer")
-        shown = {**variables, **_shown(variables, labels), "labels": labels, "subject": subject}
+        shown: dict[str, Any] = {**variables, **_shown(variables, labels), "labels": labels, "subject": subject}
         # Both fragments come out of letters.markup, which escapes every value and lets no raw HTML through.
         html = self.layout.render(
             shown,
@@ -103,12 +100,16 @@ class Stationery:
             footer_html=Markup(to_html(footer)),  # noqa: S704
         )
         text = self.statement.render(
-            shown, widths=_widths(shown, labels), header_text=to_text(header), footer_text=to_text(footer)
+            shown,
+            table=_table(shown["lines"], shown["totals"]["due"], labels),
+            name_width=max((len(name) for name, _ in shown["payment"]), default=0),
+            header_text=to_text(header),
+            footer_text=to_text(footer),
         )
         return MailParts(
             subject=subject,
             text="\n".join(line.rstrip() for line in text.strip().split("\n")) + "\n",
-            html=self.inliner.inline(html),
+            html=html,
         )
 
 
@@ -171,28 +172,27 @@ def _payment(company: Mapping[str, str], reference: str, labels: Mapping[str, st
     return [(name, value) for name, value in facts if value]
 
 
-def _widths(shown: Mapping[str, Any], labels: Mapping[str, str]) -> dict[str, int]:
-    """Find the widths of the text table's columns: as wide as their longest cell, the invoice's number as room is left.
+def _table(lines: Sequence[Mapping[str, str]], due: str, labels: Mapping[str, str]) -> str:
+    """Draw the statement as text: columns as wide as their longest cell, the invoice's number as room is left.
 
     A longer number gets a line of its own, so that the table stays within the text's width.
     """
-    lines: Sequence[Mapping[str, str]] = shown["lines"]
+    head = (labels["invoice"], labels["due_on"], labels["late"], labels["total"], labels["balance"])
+    rows = [(line["number"], line["due_on"], line["days"], line["total"], line["balance"]) for line in lines]
+    number, due_on, late, total, balance = (max(map(len, cells)) for cells in zip(head, *rows, strict=True))
+    balance = max(balance, len(due))
+    others = due_on + late + total + balance + 2 * 4  # two spaces before each
+    number = min(number, max(TEXT_WIDTH - others, len(labels["invoice"])))
+    width = number + others
 
-    def longest(label: str, cell: str) -> int:
-        return max(len(label), *(len(line[cell]) for line in lines))
+    def drawn(name: str, day: str, days: str, amount: str, rest: str) -> str:
+        first = name if len(name) <= number else f"{name}\n{'':{number}}"
+        return f"{first:{number}}  {day:{due_on}}  {days:>{late}}  {amount:>{total}}  {rest:>{balance}}"
 
-    widths = {
-        "due_on": longest(labels["due_on"], "due_on"),
-        "late": longest(labels["late"], "days"),
-        "total": longest(labels["total"], "total"),
-        "balance": max(longest(labels["balance"], "balance"), len(shown["totals"]["due"])),
-    }
-    gaps = 2 * len(widths)
-    room = max(TEXT_WIDTH - sum(widths.values()) - gaps, len(labels["invoice"]))
-    number = min(longest(labels["invoice"], "number"), room)
-    return {
-        **widths,
-        "number": number,
-        "line": number + sum(widths.values()) + gaps,
-        "name": max((len(name) for name, _ in shown["payment"]), default=0),
-    }
+    rule = "-" * width
+    table = [drawn(*head), rule]
+    for line, row in zip(lines, rows, strict=True):
+        table.append(drawn(*row))
+        if line["paid"]:
+            table.append(f"{line['paid']:>{width}}")
+    return "\n".join([*table, rule, f"{labels['total_due']:{width - len(due)}}{due}"])

@@ -27,6 +27,20 @@ _PLACE_WHOLE = re.compile(f"({OPENING}[0-9]+{CLOSING})")
 _LINK = re.compile(r' href="([^"]*)"')
 _URL_CHARACTERS: Final = "%/:?#[]@!$&'()*+,;=-._~"
 _BLANK_LINES = re.compile(r"\n[ \t]*(?:\n[ \t]*)+")
+# How each element of a letter looks; strong, em and the rest look as they always do.
+STYLES: Final = {
+    "p": "margin:0 0 16px",
+    "ul": "margin:0 0 16px;padding-left:22px",
+    "ol": "margin:0 0 16px;padding-left:22px",
+    "li": "margin:0 0 4px",
+    "blockquote": "margin:0 0 16px;padding-left:14px;border-left:3px solid #d5dbe1",
+    "a": "color:#1d5a96",
+    **dict.fromkeys(
+        ("h1", "h2", "h3"), "margin:8px 0 12px;font-size:17px;line-height:24px;font-weight:600;color:#1f3d5c"
+    ),
+}
+_STYLED_TAG = re.compile(rf"<({'|'.join(STYLES)})(?=[ >])")
+_SPACES = re.compile(r"[ \t\r\n]+")
 _BULLET = re.compile(r"[ ]*(?:[-*+>]|[0-9]{1,3}[.)]) +")
 
 
@@ -84,7 +98,7 @@ def to_text(marked: Marked) -> str:
 
 def to_line(marked: Marked) -> str:
     """Give the text on one line, runs of spaces and line breaks made one space (no-break spaces stay)."""
-    return " ".join(re.split(r"[ \t\r\n]+", _filled(marked.skeleton, marked.values).strip()))
+    return _SPACES.sub(" ", _filled(marked.skeleton, marked.values).strip())
 
 
 def _filled(skeleton: str, values: tuple[str, ...]) -> str:
@@ -100,20 +114,24 @@ def _broken(line: str) -> str:
     """Keep what follows a bullet under its first word."""
     bullet = _BULLET.match(line)
     indent = " " * bullet.end() if bullet else ""
-    lines, current = [], ""
-    for word in line.split(" "):
-        if current.strip() and len(current) + 1 + len(word) > TEXT_WIDTH:
-            lines.append(current)
-            current = indent + word
-        else:
-            current = f"{current} {word}" if current else word
-    return "\n".join([*lines, current])
+    start = bullet.end() if bullet else len(line) - len(line.lstrip(" "))  # no break before the first word
+    lines = []
+    while len(line) > TEXT_WIDTH:
+        cut = line.rfind(" ", start, TEXT_WIDTH + 1)
+        if cut < 0:
+            cut = line.find(" ", TEXT_WIDTH)
+        if cut < 0:
+            break
+        lines.append(line[:cut])
+        line, start = indent + line[cut + 1 :].lstrip(" "), len(indent)
+    return "\n".join([*lines, line])
 
 
 @lru_cache(maxsize=1024)
 def _pieces(skeleton: str) -> tuple[str | int | _Link, ...]:
     """Render the skeleton once and cut it: literal HTML, numbers of values, links that carry values."""
     html = _MARKDOWN.render(_BLANK_LINES.sub("\n\n", skeleton).strip())
+    html = _STYLED_TAG.sub(lambda tag: f'{tag[0]} style="{STYLES[tag[1]]}"', html)
     pieces: list[str | int | _Link] = []
     position = 0
     for link in _LINK.finditer(html):

@@ -13,7 +13,6 @@ from zoneinfo import ZoneInfo
 import jinja2
 from babel import Locale
 from babel.numbers import format_decimal
-from css_inline import CSSInliner
 
 from letters.formats import long_day, money
 from letters.mail import MailParts
@@ -40,7 +39,6 @@ class ReportForm:
     html: jinja2.Template
     text: jinja2.Template
     labels: Mapping[str, Mapping[str, str]]
-    inliner: CSSInliner
 
     @classmethod
     def from_folder(cls, folder: Path) -> ReportForm:
@@ -63,7 +61,6 @@ class ReportForm:
                 path.name.split(".")[1]: json.loads(path.read_text(encoding="utf-8"))
                 for path in sorted(folder.glob("report.*.json"))
             },
-            inliner=CSSInliner(load_remote_stylesheets=False),
         )
 
     def compose(self, summary: RunSummary, language: Language) -> MailParts:
@@ -78,7 +75,7 @@ class ReportForm:
         return MailParts(
             subject=shown["subject"],
             text="\n".join(line.rstrip() for line in text.strip().split("\n")) + "\n",
-            html=self.inliner.inline(self.html.render(shown)),
+            html=self.html.render(shown),
         )
 
 

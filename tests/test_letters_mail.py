@@ -177,9 +177,16 @@ def test_the_html_fetches_nothing_and_runs_nothing() -> None:
 
 def test_the_styles_are_on_the_elements_and_the_media_queries_stay() -> None:
     html = letter(1, "fr").html
-    assert 'class="amount" style="' in html
-    assert html.count("<style") == 1
-    assert "prefers-color-scheme: dark" in html
+    assert '<p style="margin:' in html
+    outside = re.sub(r"@media [^{]+\{(?:[^{}]+\{[^{}]*\}\s*)*\}\s*", "", html)
+    assert "<style>\n</style>" in outside
+    assert "prefers-color-scheme:dark" in html
+    assert "max-width:480px" in html
+
+
+def test_a_reminder_of_four_invoices_is_light() -> None:
+    values = replace(SAMPLE, invoices=(*SAMPLE.invoices, SAMPLE.invoices[1]))
+    assert len(letter(1, "fr", values).html.encode()) <= 6.5 * 1024
 
 
 def test_a_hostile_name_is_text_wherever_it_stands() -> None:

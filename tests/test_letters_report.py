@@ -249,8 +249,8 @@ def test_what_others_wrote_is_shown_and_never_obeyed() -> None:
 
 def test_a_report_is_calm_in_the_dark_and_on_a_small_screen() -> None:
     body = FORM.compose(MONDAY, "fr").html
-    assert "@media (prefers-color-scheme: dark)" in body
-    assert "@media (max-width: 480px)" in body
+    assert "@media (prefers-color-scheme:dark)" in body
+    assert "@media (max-width:480px)" in body
     assert "src=" not in body
     assert "href=" not in body
 

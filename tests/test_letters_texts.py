@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from letters.markup import to_html, to_text
+from letters.markup import STYLES, to_html, to_text
 from letters.samples import SAMPLE
 from letters.texts import TemplateError, check_subject, check_text, render, render_subject
 from letters.variables import LISTS, VARIABLES, template_variables
@@ -22,7 +22,11 @@ VALUES = template_variables(SAMPLE)
 
 
 def html(source: str, values: Mapping[str, Any] = VALUES) -> str:
-    return to_html(render(source, values, field="header"))
+    """The fragment without its styles. No value can spell one: quotes are escaped."""
+    fragment = to_html(render(source, values, field="header"))
+    for style in STYLES.values():
+        fragment = fragment.replace(f' style="{style}"', "")
+    return fragment
 
 
 def text(source: str, values: Mapping[str, Any] = VALUES) -> str:
@@ -220,6 +224,15 @@ def test_naughty_strings_stand_in_the_mail_as_text() -> None:
 def test_a_value_with_line_breaks_keeps_them() -> None:
     assert html("{{ company.address }}") == "<p>12 quai de la Fosse<br>44000 Nantes</p>\n"
     assert text("{{ company.address }}") == "12 quai de la Fosse\n44000 Nantes"
+
+
+def test_every_element_of_a_letter_carries_its_own_look() -> None:
+    source = "# A\n\nB [c](https://x.example)\n\n- d\n\n3. e\n\n> f"
+    fragment = to_html(render(source, VALUES, field="header"))
+    for tag in ("h1", "p", "ul", "li", "blockquote"):
+        assert f'<{tag} style="{STYLES[tag]}">' in fragment
+    assert f'<a style="{STYLES["a"]}" href="https://x.example">' in fragment
+    assert f'<ol style="{STYLES["ol"]}" start="3">' in fragment
 
 
 def test_raw_html_and_images_are_shown_not_obeyed() -> None:
