@@ -65,7 +65,7 @@ CREATE TABLE mail_accounts (
     ca_file         text,
     username        text,
     password_ref    text CHECK (password_ref ~ '^(env|file):.+'),       -- a reference, never the secret
-    max_connections integer NOT NULL DEFAULT 8 CHECK (max_connections BETWEEN 1 AND 64),
+    max_connections integer NOT NULL DEFAULT 8 CHECK (max_connections BETWEEN 1 AND 64),  -- of one worker process
     per_minute      integer CHECK (per_minute > 0),                     -- token bucket; null: as fast as the server takes them
     held_because    text,
     held_at         timestamptz,
@@ -266,7 +266,8 @@ CREATE TABLE rules (
     company_id          bigint NOT NULL REFERENCES companies,
     owner_id            bigint NOT NULL REFERENCES users,
     title               text NOT NULL UNIQUE CHECK (title <> ''),
-    active              boolean NOT NULL DEFAULT false,
+    inactive_since      timestamptz DEFAULT now(),                      -- null: active
+    active              boolean NOT NULL GENERATED ALWAYS AS (inactive_since IS NULL) STORED,
     counting_from       timestamptz NOT NULL,                           -- instants up to here are past: activation, schedule change
     version             integer NOT NULL DEFAULT 1,
     held_because        text,

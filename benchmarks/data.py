@@ -70,8 +70,8 @@ def fill(conn: Connection, *, invoices: int, customers: int, port: int, texts: T
         tags=("Relance 1",),
     )
     conn.execute(
-        "INSERT INTO rules (company_id, owner_id, title, active, counting_from)"
-        " VALUES (%s, 1, 'Relance 1', true, now())",
+        "INSERT INTO rules (company_id, owner_id, title, inactive_since, counting_from)"
+        " VALUES (%s, 1, 'Relance 1', NULL, now())",
         (parameters["company"],),
     )
     conn.execute(

@@ -49,8 +49,9 @@ SELECT reminder_id, invoice_id, amount FROM reminder_invoices
  ORDER BY reminder_id, invoice_id
 """
 _RENEW = """
-UPDATE reminders SET lease_until = clock_timestamp() + make_interval(secs => %(lease_s)s::float8)
- WHERE id = ANY(%(ids)s::bigint[]) AND state = 'claimed' AND lease_until > clock_timestamp()
+UPDATE reminders r SET lease_until = clock_timestamp() + make_interval(secs => %(lease_s)s::float8)
+  FROM unnest(%(ids)s::bigint[], %(fences)s::int[]) AS u (id, fence)
+ WHERE r.id = u.id AND r.fence = u.fence AND r.state = 'claimed' AND r.lease_until > clock_timestamp()
 """
 _ORIGINALS = """
 SELECT ia.invoice_id, ia.name, a.media_type, a.sha256, a.content
@@ -124,9 +125,10 @@ def invoices(conn: Connection, ids: Sequence[int]) -> dict[int, dict[int, Decima
     return found
 
 
-def renew(conn: Connection, ids: Sequence[int], *, lease_s: float) -> None:
-    """Keep what waits in this worker's queue; a lease that has lapsed is not revived."""
-    conn.execute(_RENEW, {"ids": list(ids), "lease_s": lease_s})
+def renew(conn: Connection, held: Sequence[tuple[int, int]], *, lease_s: float) -> None:
+    """Keep what waits in this worker's queue, as (reminder, fence); a lease that has lapsed is not revived."""
+    ids, fences = zip(*held, strict=True)
+    conn.execute(_RENEW, {"ids": list(ids), "fences": list(fences), "lease_s": lease_s})
 
 
 def originals(conn: Connection, invoice_ids: Sequence[int]) -> dict[int, tuple[str, str, bytes, bytes]]:

@@ -29,21 +29,38 @@ SELECT set_config('relance.actor', %(actor)s::text, true),
        set_config('relance.because', %(because)s::text, true),
        set_config('relance.today', %(today)s::text, true)
 """
+_ON_DAY = "SELECT set_config('relance.today', %(today)s::text, true)"
 
 
 def connect(url: str, *, actor: str = "system") -> Connection:
     """Open one connection whose changes are journaled as the actor's. The caller closes it."""
-    return psycopg.connect(
-        url, options=f"{_OPTIONS} -c relance.actor={actor}", row_factory=tuple_row, connect_timeout=10
-    )
+    return psycopg.connect(url, row_factory=tuple_row, **_bounds(actor))
 
 
 @contextmanager
 def pool(url: str, *, actor: str, size: int) -> Iterator[Pool]:
     """Up to `size` connections, opened as they are needed and closed at the end."""
-    options = {"options": f"{_OPTIONS} -c relance.actor={actor}", "row_factory": tuple_row, "connect_timeout": 10}
-    with ConnectionPool(url, kwargs=options, min_size=0, max_size=size, open=True, timeout=30) as opened:
+    with ConnectionPool(
+        url, kwargs={"row_factory": tuple_row, **_bounds(actor)}, min_size=0, max_size=size, open=True, timeout=30
+    ) as opened:
         yield opened
+
+
+def _bounds(actor: str) -> dict[str, Any]:
+    """Limits on the server's side, and on the network's: a silent one is noticed within a minute."""
+    return {
+        "options": f"{_OPTIONS} -c relance.actor={actor}",
+        "connect_timeout": 10,
+        "tcp_user_timeout": 60_000,
+        "keepalives_idle": 30,
+        "keepalives_interval": 10,
+        "keepalives_count": 3,
+    }
+
+
+def on_day(conn: Connection, today: date) -> None:
+    """Journal what follows in this transaction under this business day."""
+    conn.execute(_ON_DAY, {"today": today.isoformat()})
 
 
 def act(conn: Connection, *, actor: str, because: str = "", today: date | None = None) -> None:

@@ -20,6 +20,10 @@ SELECT i.id FROM invoices i
  'accepted')
  ORDER BY i.id FOR NO KEY UPDATE
 """
+_SHARED = """
+SELECT EXISTS (SELECT FROM reminder_invoices WHERE reminder_id = ANY(%(ids)s::bigint[]) AND outcome = 'accepted'
+                GROUP BY invoice_id HAVING count(*) > 1)
+"""
 _REPLACE = """
 DELETE FROM taggings g
  USING reminder_invoices ri
@@ -60,9 +64,17 @@ def apply_tags(conn: Connection, reminder_ids: Sequence[int]) -> int:
     if not ids["ids"]:
         return 0
     conn.execute(_LOCK_INVOICES, ids)
-    conn.execute(_REPLACE, ids)
-    conn.execute(_ADD, ids)
+    # Two reminders of one invoice: each in its turn, so that in a category of one tag the later one's stays.
+    together = [ids] if not _shared(conn, ids) else [{"ids": [one]} for one in sorted(ids["ids"])]
+    for batch in together:
+        conn.execute(_REPLACE, batch)
+        conn.execute(_ADD, batch)
     return conn.execute(_DONE, ids).rowcount
+
+
+def _shared(conn: Connection, ids: dict[str, list[int]]) -> bool:
+    row = conn.execute(_SHARED, ids).fetchone()
+    return bool(row and row[0])
 
 
 def postpone(conn: Connection, reminder_id: int, error: str, *, wait_s: float) -> None:

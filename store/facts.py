@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from workflow.facts import Contact, CustomerFacts, InvoiceFacts, Pause
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Sequence
     from datetime import date
     from decimal import Decimal
 
@@ -20,6 +20,10 @@ LOCK_CUSTOMERS = """
 SELECT id FROM customers WHERE id = ANY(%(ids)s::bigint[]) ORDER BY id FOR NO KEY UPDATE SKIP LOCKED
 """
 LOCK_INVOICES = """
+SELECT id FROM invoices WHERE id = ANY(%(ids)s::bigint[]) ORDER BY id FOR NO KEY UPDATE SKIP LOCKED
+"""
+
+_INVOICES = """
 SELECT id FROM invoices WHERE id = ANY(%(ids)s::bigint[]) ORDER BY id FOR NO KEY UPDATE SKIP LOCKED
 """
 
@@ -45,19 +49,21 @@ SELECT i.id, i.number, co.code, i.customer_id, i.state, i.level, i.cycle, i.row_
 # look-up
 # by key whatever the statistics say: joined, a plan made on a fresh table drove from all the effects there are.
 _INVOICE_TAGS = """
-SELECT t.invoice_id, t.tag_id FROM taggings t WHERE t.invoice_id = ANY(%(ids)s::bigint[])
- UNION
-SELECT ri.invoice_id, unnest((SELECT e.tag_ids FROM effects e
-                               WHERE e.reminder_id = ri.reminder_id AND e.kind = 'tags' AND e.state <> 'done'))
-  FROM reminder_invoices ri
- WHERE ri.invoice_id = ANY(%(ids)s::bigint[]) AND ri.outcome IN ('planned', 'in_doubt', 'accepted')
-   AND ri.reminder_id <> ALL(%(besides)s::bigint[])
+SELECT held.invoice_id, t.title
+  FROM (SELECT g.invoice_id, g.tag_id FROM taggings g WHERE g.invoice_id = ANY(%(ids)s::bigint[])
+         UNION
+        SELECT ri.invoice_id, unnest((SELECT e.tag_ids FROM effects e
+                                       WHERE e.reminder_id = ri.reminder_id AND e.kind = 'tags' AND e.state <> 'done'))
+          FROM reminder_invoices ri
+         WHERE ri.invoice_id = ANY(%(ids)s::bigint[]) AND ri.outcome IN ('planned', 'in_doubt', 'accepted')
+           AND ri.reminder_id <> ALL(%(besides)s::bigint[])) AS held
+  JOIN tags t ON t.id = held.tag_id
 """
 
 _CUSTOMERS = """
 SELECT c.id, c.number, c.name, c.kind, c.row_version, c.language, c.excluded, c.held_because,
        p.reason, p.until_on, p.promise,
-       ARRAY(SELECT t.tag_id FROM customer_taggings t WHERE t.customer_id = c.id),
+       ARRAY(SELECT t.title FROM customer_taggings g JOIN tags t ON t.id = g.tag_id WHERE g.customer_id = c.id),
        d.id, d.name, d.email, d.language, EXISTS (SELECT FROM suppressed_addresses s WHERE s.email = lower(d.email)),
        b.id, b.name, b.email, b.language, EXISTS (SELECT FROM suppressed_addresses s WHERE s.email = lower(b.email)),
        c.email, EXISTS (SELECT FROM suppressed_addresses s WHERE s.email = lower(c.email))
@@ -129,17 +135,15 @@ def load(conn: Connection, ids: Sequence[int], asking: Asking) -> list[InvoiceFa
     """
     with conn.pipeline():
         invoices = conn.execute(_INVOICES, {"ids": ids})
-        known_tags = conn.execute(_TAGS)
         invoice_tags = conn.execute(_INVOICE_TAGS, {"ids": ids, "besides": list(asking.besides)})
         by_rule = None
         if asking.rule_id is not None:
             by_rule = conn.execute(_MAILED_BY_RULE, {"ids": ids, "rule_id": asking.rule_id})
     rows = invoices.fetchall()
-    titles: dict[int, str] = dict(known_tags.fetchall())
     tags: dict[int, set[str]] = defaultdict(set)
-    for invoice_id, tag_id in invoice_tags:
-        tags[invoice_id].add(titles[tag_id])
-    customers = _customers(conn, sorted({row[3] for row in rows}), asking, titles)
+    for invoice_id, title in invoice_tags:
+        tags[invoice_id].add(title)
+    customers = _customers(conn, sorted({row[3] for row in rows}), asking)
     mailed = {invoice_id: (live, last) for invoice_id, live, last in by_rule or ()}
     return [
         _invoice(row, customers[row[3]], frozenset(tags.get(row[0], ())), mailed.get(row[0], (False, None)))
@@ -177,9 +181,10 @@ def _invoice(
     )
 
 
-def _customers(conn: Connection, ids: list[int], asking: Asking, titles: Mapping[int, str]) -> dict[int, CustomerFacts]:
+def _customers(conn: Connection, ids: list[int], asking: Asking) -> dict[int, CustomerFacts]:
     parameters = {"ids": ids, "company_id": asking.company_id}
     with conn.pipeline():
+        # The row's version is read before what it guards: what changes in between is seen when the mail is armed.
         people = conn.execute(_CUSTOMERS, parameters)
         on_account = conn.execute(_UNALLOCATED, parameters)
         mails = None
@@ -200,7 +205,7 @@ def _customers(conn: Connection, ids: list[int], asking: Asking, titles: Mapping
             excluded=row[6],
             held_because=row[7],
             pause=_pause(row[8:11]),
-            tags=frozenset(titles[tag_id] for tag_id in row[11]),
+            tags=frozenset(row[11]),
             contacts=_contacts(row[12:22]),
             address=row[22] and Contact(id=0, name=row[2], email=row[22], language=row[5], suppressed=row[23]),
             unallocated=unallocated.get(row[0], {}),

@@ -35,8 +35,12 @@ RETURNING k.run_id, k.number
 # Each open run has its turn: a run of a hundred mails does not wait behind one of a hundred thousand.
 _REMINDERS = f"""
 WITH fair AS (SELECT r.run_id FROM (SELECT id AS run_id, rule_id, rule_version FROM runs
-                                     WHERE closed_at IS NULL AND state = 'open' ORDER BY id LIMIT 1000) AS r
-               WHERE {GATES})
+                                     WHERE closed_at IS NULL AND state = 'open') AS r
+               WHERE {GATES}
+                 AND EXISTS (SELECT FROM reminders d
+                              WHERE d.run_id = r.run_id AND d.open AND d.state = 'due'
+                                AND d.hinted_until < clock_timestamp() AND d.not_before <= clock_timestamp())
+               ORDER BY random() LIMIT 16)
 UPDATE reminders SET hinted_until = clock_timestamp() + make_interval(secs => %(alive_s)s::float8)
  WHERE id IN (SELECT r.id
                 FROM fair

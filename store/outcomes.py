@@ -80,10 +80,11 @@ UPDATE reminders SET state = 'due', lease_until = NULL, hinted_until = '-infinit
 RETURNING id
 """
 _LONG_HELD = """
-SELECT r.id, r.fence
-  FROM reminders r JOIN rules u ON u.id = r.rule_id
- WHERE r.open AND r.state = 'due' AND NOT r.ever_in_doubt AND u.held_at < now() - make_interval(secs =>
- %(after_s)s::float8)
+SELECT r.id, r.fence, r.company_id
+  FROM reminders r JOIN rules u ON u.id = r.rule_id JOIN runs n ON n.id = r.run_id
+ WHERE r.open AND r.state = 'due' AND NOT r.ever_in_doubt
+   AND least(u.held_at, CASE WHEN n.request_key IS NULL THEN u.inactive_since END)
+       < now() - make_interval(secs => %(after_s)s::float8)
  ORDER BY r.id LIMIT 100
    FOR UPDATE OF r SKIP LOCKED
 """
@@ -91,6 +92,11 @@ _SUPPRESS = """
 INSERT INTO suppressed_addresses (email, because) VALUES (lower(%(email)s::text), %(because)s::text)
 ON CONFLICT (email) DO NOTHING
 """
+
+
+def lock_invoices_of(conn: Connection, reminder_ids: Sequence[int]) -> None:
+    """Lock at once, in id order, what several reminders of this transaction are about to give back one by one."""
+    conn.execute(_HELD, {"reminder_ids": list(reminder_ids), "only": None})
 
 
 def move(
@@ -217,9 +223,14 @@ def free_lapsed(conn: Connection) -> int:
     return conn.execute(_LAPSED_CLAIMED).rowcount
 
 
-def cancel_long_held(conn: Connection, day: date, *, after_s: float = 86400) -> int:
-    """Cancel the queued mails of rules that were held for longer; the rules' next runs select again."""
+def cancel_long_held(conn: Connection, days: Mapping[int, date], *, after_s: float = 86400) -> int:
+    """Cancel the queued mails of rules held or deactivated for longer; what is due then is selected again by a run.
+
+    `days`: each company's calendar day.
+    """
     found = conn.execute(_LONG_HELD, {"after_s": after_s}).fetchall()
-    for reminder_id, fence in found:
-        end(conn, reminder_id, fence, state="cancelled", problem="held", error="the rule was held for a day", day=day)
+    lock_invoices_of(conn, [row[0] for row in found])
+    for reminder_id, fence, company_id in found:
+        error = "the rule was held or inactive for a day"
+        end(conn, reminder_id, fence, state="cancelled", problem="held", error=error, day=days[company_id])
     return len(found)

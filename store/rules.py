@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from psycopg.types.json import Jsonb
 
+from workflow.errors import InvalidInput
 from workflow.rules import Rule, rule_from_json, rule_to_json
 
 if TYPE_CHECKING:
@@ -26,8 +28,8 @@ SELECT r.id, r.title, r.version, r.company_id, r.active, r.counting_from, r.held
  ORDER BY r.id LIMIT 10000
 """
 _INSERT = """
-INSERT INTO rules (company_id, owner_id, title, active, counting_from)
-VALUES (%(company_id)s, %(owner_id)s, %(title)s, false, %(now)s::timestamptz)
+INSERT INTO rules (company_id, owner_id, title, counting_from)
+VALUES (%(company_id)s, %(owner_id)s, %(title)s, %(now)s::timestamptz)
 RETURNING id
 """
 _INSERT_VERSION = """
@@ -41,8 +43,8 @@ UPDATE rules SET version = version + 1, title = %(title)s,
 RETURNING version
 """
 _ACTIVATE = """
-UPDATE rules SET active = %(active)s, counting_from = CASE WHEN %(active)s THEN %(now)s::timestamptz ELSE
-counting_from END
+UPDATE rules SET inactive_since = CASE WHEN %(active)s THEN NULL ELSE now() END,
+       counting_from = CASE WHEN %(active)s THEN %(now)s::timestamptz ELSE counting_from END
  WHERE id = %(rule_id)s AND active <> %(active)s
 """
 
@@ -89,21 +91,35 @@ def pinned(conn: Connection, rule_id: int, version: int) -> PinnedRule:
 
 
 def saved(conn: Connection) -> list[SavedRule]:
-    """All rules at their current version."""
-    return [
-        SavedRule(
-            id=row[0],
-            title=row[1],
-            version=row[2],
-            company_id=row[3],
-            active=row[4],
-            counting_from=row[5],
-            held_because=row[6],
-            account_id=row[7],
-            rule=rule_from_json(row[8]),
-        )
-        for row in conn.execute(_ALL)
-    ]
+    """All rules at their current version, but for those whose definition this version cannot read (`unreadable`)."""
+    found = []
+    for row in conn.execute(_ALL):
+        with contextlib.suppress(InvalidInput):
+            found.append(
+                SavedRule(
+                    id=row[0],
+                    title=row[1],
+                    version=row[2],
+                    company_id=row[3],
+                    active=row[4],
+                    counting_from=row[5],
+                    held_because=row[6],
+                    account_id=row[7],
+                    rule=rule_from_json(row[8]),
+                )
+            )
+    return found
+
+
+def unreadable(conn: Connection) -> dict[int, str]:
+    """By id: why a rule's definition cannot be read. Such a rule fires for nobody until it is saved again."""
+    problems = {}
+    for row in conn.execute(_ALL):
+        try:
+            rule_from_json(row[8])
+        except InvalidInput as error:
+            problems[row[0]] = str(error)
+    return problems
 
 
 def insert(conn: Connection, rule: Rule, *, company_id: int, owner_id: int, account_id: int, now: datetime) -> int:

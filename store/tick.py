@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from store import outcomes
 from store.claims import GATES
+from store.connection import on_day
 from store.settings import GATES_LOCK
 from workflow.machine import Position
 from workflow.windows import is_open
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 _BEGIN = f"""
 SELECT pg_try_advisory_xact_lock_shared({GATES_LOCK}), coalesce(business_now, now()) FROM settings
 """
-_TODAY = "SELECT set_config('relance.today', %(today)s::text, true)"
 _LOCK_REMINDERS = """
 SELECT id, fence, state FROM reminders WHERE id = ANY(%(ids)s::bigint[]) ORDER BY id FOR NO KEY UPDATE SKIP LOCKED
 """
@@ -100,13 +100,15 @@ class Answered:
 
 @dataclass(slots=True)
 class Ticked:
-    """What one tick decided. `withdrawn`: not to be sent as it stands; what is named nowhere comes again next tick.
+    """What one tick decided. What is named nowhere comes again at the next.
+
+    `armed` and `withdrawn` (not to be sent as it stands) are (reminder, fence): a newer claim never arms an older one.
 
     `ended`: a 2xx came for a reminder that had ended otherwise: an alert.
     """
 
-    armed: set[int] = field(default_factory=set)
-    withdrawn: set[int] = field(default_factory=set)
+    armed: set[tuple[int, int]] = field(default_factory=set)
+    withdrawn: set[tuple[int, int]] = field(default_factory=set)
     sent: set[int] = field(default_factory=set)
     ended: set[int] = field(default_factory=set)
 
@@ -129,17 +131,17 @@ def tick(
         ending = [mail for mail in answered if held.has(mail.reminder_id, mail.invoice_ids)]
         days = {mail.reminder_id: companies[mail.company_id].day(held.now) for mail in ending}
         ready, withdrawn = _ready(uploaded, held, companies) if held.gates_are_ours else ({}, set())
-        today = next(iter(companies.values())).day(held.now)
+        today = companies[(uploaded[0] if uploaded else answered[0]).company_id].day(held.now)
         with conn.pipeline():
-            conn.execute(_TODAY, {"today": today.isoformat()})
+            on_day(conn, today)
             sent = conn.execute(_SENT, {"ids": list(days), "days": list(days.values())})
             accepted = conn.execute(_ACCEPTED, {"ids": list(days)})
             armed = conn.execute(_ARM, _arming(ready) | {"lease_s": lease_s})
-        done = Ticked(armed={row[0] for row in armed}, sent={row[0] for row in sent}, withdrawn=withdrawn)
-        done.withdrawn |= set(ready) - done.armed
+        done = Ticked(armed={(row[0], ready[row[0]].fence) for row in armed}, sent={row[0] for row in sent})
+        done.withdrawn = withdrawn | {(mail.reminder_id, mail.fence) for mail in ready.values()} - done.armed
         done.ended = set(days) - done.sent
         counted = {row[1]: days[row[0]] for row in accepted if row[2]}
-        kept = [mail for mail in ready.values() if mail.reminder_id in done.armed]
+        kept = [mail for mail in ready.values() if (mail.reminder_id, mail.fence) in done.armed]
         with conn.pipeline():
             outcomes.move(conn, {one: held.positions[one] for one in counted}, "confirm", counted)
             outcomes.effects_due(conn, sorted(done.sent))
@@ -187,13 +189,13 @@ def _lock(conn: Connection, uploaded: Sequence[Uploaded], answered: Sequence[Ans
 
 def _ready(
     uploaded: Sequence[Uploaded], held: _Held, companies: Mapping[int, Company]
-) -> tuple[dict[int, Uploaded], set[int]]:
+) -> tuple[dict[int, Uploaded], set[tuple[int, int]]]:
     """Tell the mails that may be armed as they stand from those whose facts have changed.
 
     The busy ones are in neither.
     """
     ready: dict[int, Uploaded] = {}
-    withdrawn: set[int] = set()
+    withdrawn: set[tuple[int, int]] = set()
     for mail in uploaded:
         if mail.customer_id not in held.customers or not held.has(mail.reminder_id, mail.versions):
             continue
@@ -206,7 +208,7 @@ def _ready(
         if unchanged:
             ready[mail.reminder_id] = mail
         else:
-            withdrawn.add(mail.reminder_id)
+            withdrawn.add((mail.reminder_id, mail.fence))
     return ready, withdrawn
 
 

@@ -72,7 +72,7 @@ def test_the_migrations_build_the_schema_of_the_page(database: Connection, empty
         page.execute(shipped("schema.sql").read_bytes())
         built = catalogue(page)
     assert catalogue(database) == built
-    assert min(len(parts) for parts in built.values()) > 0
+    assert all(parts for kind, parts in built.items() if kind != "views")
 
 
 def test_a_database_is_migrated_once(empty_database_url: str) -> None:

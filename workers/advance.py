@@ -6,9 +6,8 @@ import secrets
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-import psycopg
-
 from store import companies, facts, reserve, runs, settings
+from store.connection import on_day
 from store.reserve import Decided, NewReminder, Under
 from workers.log import log
 from workflow.decision import REMINDED, decide_customer, mails
@@ -60,10 +59,16 @@ def advance(office: Office, run_id: int, number: int) -> int:
         run = runs.read(conn, run_id)
         if run is None:
             return 0
-        pinned = office.pinned(conn, run.rule_id, run.rule_version)
+        try:
+            pinned = office.pinned(conn, run.rule_id, run.rule_version)
+        except RelanceError as error:
+            reserve.leave(conn, run_id, number, [])
+            runs.end(conn, run_id, state="failed", problem=str(error))
+            return 0
         company = companies.companies(conn)[pinned.company_id]
         account = companies.accounts(conn)[pinned.account_id]
         today = company.day(settings.read(conn).business_now)
+        on_day(conn, today)
         under = Under(
             run_id=run_id,
             rule_id=pinned.id,
@@ -78,7 +83,7 @@ def advance(office: Office, run_id: int, number: int) -> int:
         try:
             with conn.transaction():
                 _reserve(conn, pinned, under, found, today=today, domain=domain)
-        except psycopg.errors.Error:
+        except Exception:  # noqa: BLE001 - one customer's rows may be wrong: find out whose
             _one_by_one(conn, pinned, under, found, today=today, domain=domain)
         reserve.leave(conn, run_id, number, left)
         return len(left)
@@ -158,7 +163,7 @@ def _one_by_one(
         try:
             with conn.transaction():
                 _reserve(conn, pinned, under, group, today=today, domain=domain)
-        except psycopg.errors.Error as error:
+        except Exception as error:  # noqa: BLE001 - the others go on
             name = type(error).__name__
             log("candidates_failed", level="error", run=under.run_id, customer=group[0].customer.id, error=name)
             reserve.write(conn, under, [], [Decided(invoice_id=one.id, reason="error", detail=name) for one in group])

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import psycopg
 
-from store import effects
+from store import companies, effects, settings
+from store.connection import on_day
 from workers.log import log
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ def apply_effects(office: Office, reminder_ids: Sequence[int]) -> None:
     One that fails alone is kept with its error and tried later.
     """
     with office.pool.connection() as conn:
+        sellers = companies.companies(conn)
+        on_day(conn, sellers[min(sellers)].day(settings.read(conn).business_now))
         try:
             with conn.transaction():
                 effects.apply_tags(conn, reminder_ids)

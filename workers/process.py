@@ -15,8 +15,6 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-import psycopg
-import redis
 from dramatiq.worker import Worker
 
 from store import settings as stored
@@ -29,7 +27,7 @@ from workers.relay import relay
 from workers.scheduler import ClockWatch, fire_unless_jumped
 from workers.sender import Sender
 from workers.sending import settle
-from workers.sweep import sweep
+from workers.sweep import PARTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -100,22 +98,31 @@ def schedule(settings: Settings, stop: threading.Event) -> None:
         watch: ClockWatch | None = None
         next_sweep = next_fire = 0.0
         while not stop.is_set():
-            given = 0
-            try:
-                if watch is None:
-                    watch = _watch(connections)
-                now = time.monotonic()
-                if now >= next_fire:
-                    next_fire = now + 1
+            now = time.monotonic()
+            if now >= next_fire:
+                next_fire = now + 1
+                with _going_on("schedule"):
+                    watch = watch or _watch(connections)
                     fire_unless_jumped(connections, watch)
-                if now >= next_sweep:
-                    next_sweep = now + settings.sweep_s
-                    sweep(connections)
+            if now >= next_sweep:
+                next_sweep = now + settings.sweep_s
+                for part in PARTS:
+                    with _going_on(part.__name__):
+                        part(connections)
+            given = 0
+            with _going_on("relay"):
                 given = relay(connections, hints, settings)
-            except (psycopg.Error, redis.RedisError, OSError) as error:
-                log("scheduler_waits", level="warning", error=type(error).__name__)
-                stop.wait(1)
             stop.wait(0.01 if given else _PAUSE_S)
+
+
+@contextlib.contextmanager
+def _going_on(part: str) -> Iterator[None]:
+    """One part that fails, a server that is away for instance, keeps no other from its work."""
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001 - logged by its class; the next round tries again
+        log("round_failed", level="warning", part=part, error=type(error).__name__)
+        time.sleep(0.5)
 
 
 def _watch(connections: Pool) -> ClockWatch:

@@ -53,25 +53,26 @@ class ClockWatch:
 
     def __init__(self, now: datetime) -> None:
         """Start watching at this instant of the wall clock."""
-        self._wall = now
-        self._boot = boottime()
+        self.accept(now)
+
+    def accept(self, now: datetime) -> None:
+        """What the clock says is right: watch from here on."""
+        self._wall, self._boot = now, boottime()
 
     def jump_s(self, now: datetime) -> float:
-        """Seconds by which the wall clock went ahead of (or behind) the time that passed since the last look."""
-        boot = boottime()
-        jump = (now - self._wall).total_seconds() - (boot - self._boot)
-        self._wall, self._boot = now, boot
-        return jump
+        """Seconds by which the wall clock went ahead of (or behind) the time that passed since it was accepted."""
+        return (now - self._wall).total_seconds() - (boottime() - self._boot)
 
 
 def fire_unless_jumped(pool: Pool, watch: ClockWatch) -> list[int]:
     """One round of the scheduler. A jump of the clock stops all mail until a person has looked."""
     with pool.connection() as conn:
-        jump = watch.jump_s(settings.database_now(conn))
-        if abs(jump) > _JUMP_S:
+        now = settings.database_now(conn)
+        jump = watch.jump_s(now)
+        jumped = abs(jump) > _JUMP_S
+        if jumped:
             settings.stop(conn, because=f"the clock jumped by {jump:.0f} s")
             log("clock_jumped", level="error", seconds=round(jump))
-            return []
-        if settings.read(conn).stopped_because:
-            return []
-        return fire(conn)
+        made = [] if jumped or settings.read(conn).stopped_because else fire(conn)
+    watch.accept(now)
+    return made

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import signal
 import threading
 import time
 from collections import defaultdict
@@ -25,7 +27,7 @@ from workers.log import log
 from workers.smtp import Refused, Reply, SmtpConnection, Unreachable, connect
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from store.companies import Account, Company
     from store.connection import Connection, Pool
@@ -36,6 +38,9 @@ Fate = Literal["sent", "withdrawn", "not_started", "refused", "unreachable", "di
 _GATHER_S = 0.003
 _IDLE_S = 10.0
 _PATIENCE_S = 30.0
+_STUCK_S = 5.0
+_RETRY_S = (0.1, 0.5, 1, 2, 5, 10, 10, 10, 10, 10)
+_TOO_MANY = 421
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +76,12 @@ class _Item:
     started: bool = False
     armed: asyncio.Future[bool] | None = None
     arming_since: float = 0.0
+    reply: Reply | None = None
+
+    @property
+    def claim(self) -> tuple[int, int]:
+        """The reminder under its fence: an older claim of the same reminder may still be in this process."""
+        return self.ready.mail.reminder_id, self.ready.mail.fence
 
 
 def boottime() -> float:
@@ -92,15 +103,17 @@ class Sender:
         self._settings = settings
         self._settle = settle
         self._waiting: dict[int, asyncio.Queue[_Item | None]] = defaultdict(asyncio.Queue)
+        self._taken_at: dict[int, float] = {}
         self._limits: dict[int, int] = {}
         self._serving: dict[int, int] = defaultdict(int)
         self._uploaded: list[_Item] = []
         self._answered: list[_Item] = []
-        self._replies: dict[int, Reply] = {}
+        self._alone: list[_Item] = []
         self._held: set[_Item] = set()
         self._companies: dict[int, Company] = {}
-        self._database = ThreadPoolExecutor(1, "relance-tick")
+        self._ticking = ThreadPoolExecutor(1, "relance-tick")
         self._settling = ThreadPoolExecutor(1, "relance-settle")
+        self._renewing = ThreadPoolExecutor(1, "relance-renew")
         self._loop = asyncio.new_event_loop()
         self._stirred = asyncio.Event()
         self._stopping = False
@@ -115,8 +128,8 @@ class Sender:
         """Finish what has begun to leave, give back what has not, close the connections."""
         self._loop.call_soon_threadsafe(self._stop)
         self._thread.join()
-        self._settling.shutdown()
-        self._database.shutdown()
+        for executor in (self._settling, self._renewing, self._ticking):
+            executor.shutdown()
 
     def deliver(self, mails: Sequence[Ready]) -> list[Delivery | None]:
         """Hand mails over and wait until each is decided; None for one still in a slow server's hands after 30 s.
@@ -135,7 +148,13 @@ class Sender:
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
-        self._loop.run_until_complete(self._main())
+        try:
+            self._loop.run_until_complete(self._main())
+        except BaseException as error:
+            # Nobody would arm or confirm a mail any more: better a dead process, which is started again.
+            log("sender_died", level="error", error=type(error).__name__)
+            os.kill(os.getpid(), signal.SIGKILL)
+            raise
         self._loop.close()
 
     async def _main(self) -> None:
@@ -146,6 +165,8 @@ class Sender:
             if self._uploaded or self._answered:
                 await self._gather()
                 await self._tick()
+            if self._alone:
+                await self._repeat_alone()
         renewing.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
@@ -158,36 +179,46 @@ class Sender:
         self._stirred.set()
 
     def _take(self, items: list[_Item]) -> None:
+        now = boottime()
+        self._held.update(items)
         for item in items:
-            self._held.add(item)
+            account = item.ready.account
             self._companies[item.ready.company.id] = item.ready.company
-            self._limits[item.ready.account.id] = item.ready.account.max_connections
-            self._waiting[item.ready.account.id].put_nowait(item)
-        if self._stopping:
-            self._give_up(items)
-        for account_id in {item.ready.account.id for item in items}:
-            while self._serving[account_id] < min(self._share(account_id), self._demand(account_id)):
-                self._serving[account_id] += 1
-                task = asyncio.create_task(self._serve(account_id))
-                self._tasks.add(task)
-                task.add_done_callback(self._tasks.discard)
+            self._limits[account.id] = account.max_connections
+            stuck = self._waiting[account.id].qsize() and now - self._taken_at.get(account.id, now) > _STUCK_S
+            if stuck or self._stopping:
+                self._give_up([item])
+            else:
+                self._taken_at.setdefault(account.id, now)
+                self._waiting[account.id].put_nowait(item)
+        self._staff()
 
-    def _give_up(self, items: list[_Item]) -> None:
+    def _give_up(self, items: Iterable[_Item]) -> None:
         for item in items:
             if not item.started:
                 item.started = True
                 self._decide(item, Delivery("not_started"))
 
-    def _demand(self, account_id: int) -> int:
-        return self._serving[account_id] + self._waiting[account_id].qsize()
+    def _staff(self) -> None:
+        """Open connections where mails wait and there is room."""
+        for account_id, waiting in self._waiting.items():
+            wanted = min(self._share(account_id), self._serving[account_id] + waiting.qsize())
+            # A first connection always: those of an account whose server is silent cannot be taken back.
+            first = 1 if waiting.qsize() and not self._serving[account_id] else 0
+            room = max(first, self._settings.connections - sum(self._serving.values()))
+            for _ in range(min(room, wanted - self._serving[account_id])):
+                self._serving[account_id] += 1
+                task = asyncio.create_task(self._serve(account_id))
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
 
     def _share(self, account_id: int) -> int:
-        """Connections an account may have: half of the worker's at most while another has work."""
-        total = self._settings.connections
-        others = any(
-            self._serving[other] or self._waiting[other].qsize() for other in self._limits if other != account_id
-        )
-        return max(1, min(self._limits[account_id], total // 2 if others else total))
+        """Connections an account may have: its equal part, so half of the worker's at most, while others have work."""
+        working = {each for each in self._limits if self._serving[each] or self._waiting[each].qsize()} | {account_id}
+        return max(1, min(self._limits[account_id], self._settings.connections // len(working)))
+
+    def _somebody_starves(self) -> bool:
+        return any(not self._serving[each] and self._waiting[each].qsize() for each in self._limits)
 
     async def _serve(self, account_id: int) -> None:
         """One connection's life: mail after mail of one account, until it has been idle for a while."""
@@ -196,49 +227,68 @@ class Sender:
             while self._serving[account_id] <= self._share(account_id):
                 async with asyncio.timeout(_IDLE_S):
                     item = await self._waiting[account_id].get()
+                self._taken_at[account_id] = boottime()
                 if item is None:
                     break
                 if not item.started:
                     item.started = True
                     connection = await self._send(item, connection)
+                if self._somebody_starves():
+                    break
         except TimeoutError:
             pass
         finally:
             self._serving[account_id] -= 1
+            self._staff()
             if connection:
                 await connection.quit()
 
     async def _send(self, item: _Item, connection: SmtpConnection | None) -> SmtpConnection | None:
         """Take one mail through; the connection to use for the next, None where it is spent."""
         ready = item.ready
-        kept = connection is not None and not connection.closed
+        if connection and (connection.closed or connection.account != ready.account):
+            await connection.quit()  # the server has left, or the account was edited since
+            connection = None
+        kept = connection is not None
         try:
-            if connection is None or not kept:
+            if connection is None:
                 connection = await connect(ready.account, ready.password)
             await connection.upload(ready.account.from_address, ready.recipients, ready.stuffed)
-        except Refused as refusal:
-            self._decide(item, Delivery("refused", refusal.reply, refusal.step))
-            return await self._after_refusal(connection, refusal)
-        except Unreachable as error:
-            if connection:
+        except Exception as error:  # noqa: BLE001 - whatever it was, the mail has not left, and its actor waits
+            tired = isinstance(error, Unreachable) or (isinstance(error, Refused) and error.reply.code == _TOO_MANY)
+            if kept and tired and connection:
                 connection.abort()
-            if kept:  # the server had closed it meanwhile: that says nothing about this mail
-                return await self._send(item, None)
-            self._decide(item, Delivery("unreachable", error=str(error)))
-            return None
+                return await self._send(item, None)  # the server let go of the connection, not of the mail
+            return await self._not_uploaded(item, connection, error)
         if not await self._arm(item):
             connection.abort()
             return None
-        if boottime() - item.arming_since > self._settings.dot_budget_s:
+        if connection.closed or boottime() - item.arming_since > self._settings.dot_budget_s:
             connection.abort()
             self._decide(item, Delivery("disarmed", error="too long between arming and the dot"))
             return None
         return await self._dot(item, connection)
 
+    async def _not_uploaded(
+        self, item: _Item, connection: SmtpConnection | None, error: Exception
+    ) -> SmtpConnection | None:
+        if isinstance(error, Refused):
+            self._decide(item, Delivery("refused", error.reply, error.step))
+            if error.step == "auth":  # one wrong login is enough
+                self._give_up([each for each in self._held if each.ready.account.id == item.ready.account.id])
+            return await self._after_refusal(connection, error)
+        if not isinstance(error, Unreachable):
+            log("upload_failed", level="error", reminder=item.ready.mail.reminder_id, error=type(error).__name__)
+        words = str(error) if isinstance(error, Unreachable) else type(error).__name__
+        self._decide(item, Delivery("unreachable", error=words))
+        if connection:
+            connection.abort()
+        return None
+
     async def _dot(self, item: _Item, connection: SmtpConnection) -> SmtpConnection | None:
         """The final dot of an armed mail, and its answer."""
         try:
-            reply = await connection.dot(self._settings.answer_s)
+            item.reply = await connection.dot(self._settings.answer_s)
         except Refused as refusal:
             self._decide(item, Delivery("refused", refusal.reply, "dot"))
             return await self._after_refusal(connection, refusal)
@@ -246,13 +296,12 @@ class Sender:
             connection.abort()
             self._decide(item, Delivery("unknown", error=f"{type(error).__name__}: {error}"))
             return None
-        self._replies[id(item)] = reply
         self._answered.append(item)
         self._stirred.set()
         return connection
 
     async def _after_refusal(self, connection: SmtpConnection | None, refusal: Refused) -> SmtpConnection | None:
-        if connection is None or connection.closed or refusal.reply.code == 421:
+        if connection is None or connection.closed or refusal.reply.code == _TOO_MANY:
             if connection:
                 connection.abort()
             return None
@@ -286,28 +335,29 @@ class Sender:
         for item in uploaded:
             item.arming_since = since
         try:
-            done = await self._loop.run_in_executor(self._database, self._write, uploaded, answered)
-        except (psycopg.Error, OSError) as error:
-            log("tick_failed", error=type(error).__name__, uploaded=len(uploaded), answered=len(answered))
+            done = await self._loop.run_in_executor(self._ticking, self._write, uploaded, answered)
+        except Exception as error:  # noqa: BLE001 - nothing of it is known to be written: no dot, and sent again alone
+            name = type(error).__name__
+            log("tick_failed", level="error", error=name, uploaded=len(uploaded), answered=len(answered))
             for item in uploaded:
-                self._release(item, Delivery("disarmed", error=type(error).__name__))
-            await self._repeat_sent(answered)
+                self._release(item, Delivery("disarmed", error=name))
+            self._alone += answered
+            self._stirred.set()
             return
         self._apply(uploaded, answered, done)
 
-    async def _repeat_sent(self, answered: list[_Item]) -> None:
-        """Sent was not written: again, each alone, so that one bad row stops no other.
-
-        For as long as the process lives.
-        """
-        for item in answered:
+    async def _repeat_alone(self) -> None:
+        """Sent was not written: again, each alone so that one bad row stops no other, while the process lives."""
+        alone, self._alone = self._alone, []
+        for item in alone:
             try:
-                done = await self._loop.run_in_executor(self._database, self._write, [], [item])
-            except (psycopg.Error, OSError):
-                self._answered.append(item)
+                done = await self._loop.run_in_executor(self._ticking, self._write, [], [item])
+            except Exception as error:  # noqa: BLE001 - the mail was accepted: only its row is late
+                log("sent_not_written", level="error", reminder=item.claim[0], error=type(error).__name__)
+                self._alone.append(item)
             else:
                 self._apply([], [item], done)
-        if self._answered:
+        if self._alone:
             self._loop.call_later(0.5, self._stirred.set)
 
     def _write(self, uploaded: list[_Item], answered: list[_Item]) -> Ticked:
@@ -321,7 +371,7 @@ class Sender:
                         fence=item.ready.mail.fence,
                         company_id=item.ready.mail.company_id,
                         invoice_ids=tuple(item.ready.mail.versions),
-                        reply=str(self._replies[id(item)]),
+                        reply=str(item.reply),
                     )
                     for item in answered
                 ],
@@ -332,21 +382,18 @@ class Sender:
     def _apply(self, uploaded: list[_Item], answered: list[_Item], done: Ticked) -> None:
         again = False
         for item in uploaded:
-            reminder_id = item.ready.mail.reminder_id
-            if reminder_id in done.armed and item.armed:
+            if item.claim in done.armed and item.armed:
                 item.armed.set_result(True)
-            elif reminder_id in done.withdrawn:
+            elif item.claim in done.withdrawn:
                 self._release(item, Delivery("withdrawn"))
             else:
                 self._uploaded.append(item)
                 again = True
         for item in answered:
-            reminder_id = item.ready.mail.reminder_id
-            if reminder_id in done.sent:
-                self._finish(item, Delivery("sent", self._replies.pop(id(item))))
-            elif reminder_id in done.ended:
-                log("accepted_after_its_end", level="error", reminder=reminder_id)
-                self._finish(item, Delivery("sent", self._replies.pop(id(item))))
+            if item.claim[0] in done.ended:
+                log("accepted_after_its_end", level="error", reminder=item.claim[0])
+            if item.claim[0] in done.sent | done.ended:
+                self._finish(item, Delivery("sent", item.reply))
             else:
                 self._answered.append(item)
                 again = True
@@ -364,12 +411,25 @@ class Sender:
         self._loop.run_in_executor(self._settling, self._write_down, item, delivery)
 
     def _write_down(self, item: _Item, delivery: Delivery) -> None:
+        """What is certain must not become a doubt because the database was away for a moment."""
+        try:
+            for pause_s in _RETRY_S:
+                if self._settled(item, delivery):
+                    return
+                time.sleep(pause_s)
+            log("settle_failed", level="error", reminder=item.claim[0], fate=delivery.fate)
+        except Exception as error:  # noqa: BLE001 - the actor must hear of it all the same
+            log("settle_failed", level="error", reminder=item.claim[0], error=type(error).__name__)
+        finally:
+            self._loop.call_soon_threadsafe(self._finish, item, delivery)
+
+    def _settled(self, item: _Item, delivery: Delivery) -> bool:
         try:
             with self._pool.connection() as conn:
                 self._settle(conn, item.ready, delivery)
-        except (psycopg.Error, OSError) as error:
-            log("settle_failed", reminder=item.ready.mail.reminder_id, fate=delivery.fate, error=type(error).__name__)
-        self._loop.call_soon_threadsafe(self._finish, item, delivery)
+        except (psycopg.Error, OSError):
+            return False
+        return True
 
     def _finish(self, item: _Item, delivery: Delivery) -> None:
         self._held.discard(item)
@@ -382,13 +442,13 @@ class Sender:
         """Keep the leases of what waits in this process."""
         while True:
             await asyncio.sleep(self._settings.lease_s / 3)
-            ids = [item.ready.mail.reminder_id for item in self._held]
-            if ids:
-                await self._loop.run_in_executor(self._settling, self._renew_leases, ids)
+            held = [item.claim for item in self._held]
+            if held:
+                await self._loop.run_in_executor(self._renewing, self._renew_leases, held)
 
-    def _renew_leases(self, ids: list[int]) -> None:
+    def _renew_leases(self, held: list[tuple[int, int]]) -> None:
         try:
             with self._pool.connection() as conn:
-                claims.renew(conn, ids, lease_s=self._settings.lease_s)
+                claims.renew(conn, held, lease_s=self._settings.lease_s)
         except (psycopg.Error, OSError) as error:
-            log("renew_failed", error=type(error).__name__)
+            log("renew_failed", level="warning", error=type(error).__name__)

@@ -18,12 +18,13 @@ from letters.variables import Contact as LetterContact
 from letters.variables import Customer as LetterCustomer
 from letters.variables import LetterValues, StatementLine
 from store import claims, companies, facts, outcomes, settings
+from store.connection import on_day
 from store.tick import Uploaded
 from workers.log import log
 from workers.sender import Ready
 from workers.settings import secret
 from workers.smtp import stuffed
-from workflow.decision import REMINDED, as_released, decide_customer
+from workflow.decision import as_released, still_due
 from workflow.errors import InvalidInput, RelanceError
 from workflow.windows import is_open, next_open
 
@@ -38,12 +39,13 @@ if TYPE_CHECKING:
     from workers.office import Office
     from workers.sender import Delivery, Sender
     from workers.smtp import Reply
-    from workflow.decision import Verdict
+    from workflow.decision import StillDue, Verdict
     from workflow.facts import InvoiceFacts, Language
 
 _LADDER_S = (60, 300, 900, 3600)
 _LONGEST_S = 4 * 3600
 _ROUNDS = 3
+_NO_SECRET_S = 60
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +56,7 @@ class _Wanted:
     pinned: PinnedRule
     company: Company
     account: Account
+    password: str | None
     verdicts: tuple[Verdict, ...]
     originals: dict[int, tuple[str, str, bytes, bytes]]
     thread: tuple[str, ...]
@@ -67,7 +70,7 @@ def send_reminders(office: Office, sender: Sender, reminder_ids: Sequence[int]) 
     """
     ids = list(reminder_ids)
     for _ in range(_ROUNDS):
-        ready = _render(office, _claim(office, ids))
+        ready = prepare(office, ids)
         if not ready:
             return
         fates = sender.deliver(ready)
@@ -78,6 +81,11 @@ def send_reminders(office: Office, sender: Sender, reminder_ids: Sequence[int]) 
         ]
         if not ids:
             return
+
+
+def prepare(office: Office, reminder_ids: Sequence[int]) -> list[Ready]:
+    """Claim what is due of these, decide again, and render. What cannot leave now is put back, let go or failed."""
+    return _render(office, _claim(office, reminder_ids))
 
 
 def _claim(office: Office, ids: Sequence[int]) -> list[_Wanted]:
@@ -110,29 +118,63 @@ def _claim(office: Office, ids: Sequence[int]) -> list[_Wanted]:
                 today=today,
                 invoice_ids=[one for each in group for one in held[each.id]],
             )
+            password = _password(account)
+            gone: list[tuple[Claimed, StillDue]] = []
             for one in group:
+                if account.password_ref and password is None:
+                    outcomes.give_back(conn, one.id, one.fence, wait_s=_NO_SECRET_S, error="no password on this host")
+                    continue
                 if not companies.spend_tokens(conn, account, 1):
                     refused[account.id] += 1
                     wait_s = 60 / (account.per_minute or 60) * refused[account.id]
                     outcomes.give_back(conn, one.id, one.fence, wait_s=wait_s)
                     continue
-                facts_of = [found[invoice_id] for invoice_id in held[one.id]]
-                verdicts = _decide(conn, one, pinned, facts_of, today)
-                if verdicts:
-                    listed = [verdict.invoice.id for verdict in verdicts]
-                    wanted.append(
-                        _Wanted(
-                            claimed=one,
-                            pinned=pinned,
-                            company=company,
-                            account=account,
-                            verdicts=verdicts,
-                            originals=claims.originals(conn, listed) if pinned.rule.attach_invoices else {},
-                            thread=tuple(claims.thread(conn, listed)) if one.level else (),
-                            now=here.business_now,
-                        )
+                due = still_due([found[invoice_id] for invoice_id in held[one.id]], pinned.rule, today)
+                if due.dropped or not due.kept:
+                    gone.append((one, due))
+                # Nothing is dropped from a mail that was ever in doubt: it may have arrived as it was.
+                if not due.kept or (due.dropped and one.ever_in_doubt):
+                    continue
+                listed = [verdict.invoice.id for verdict in due.kept]
+                wanted.append(
+                    _Wanted(
+                        claimed=one,
+                        pinned=pinned,
+                        company=company,
+                        account=account,
+                        password=password,
+                        verdicts=due.kept,
+                        originals=claims.originals(conn, listed) if pinned.rule.attach_invoices else {},
+                        thread=tuple(claims.thread(conn, listed)) if one.level else (),
+                        now=here.business_now,
                     )
+                )
+            _let_go(conn, gone, today)
         return wanted
+
+
+def _password(account: Account) -> str | None:
+    """The account's password, None where it has none or this host does not know it."""
+    try:
+        return secret(account.password_ref) if account.password_ref else None
+    except InvalidInput:
+        log("no_password", level="error", account=account.id)
+        return None
+
+
+def _let_go(conn: Connection, gone: Sequence[tuple[Claimed, StillDue]], today: date) -> None:
+    """Give back what is no longer due: some invoices of a mail, or all of it, and then the reminder ends."""
+    if not gone:
+        return
+    on_day(conn, today)
+    outcomes.lock_invoices_of(conn, [one.id for one, _ in gone])
+    for one, due in gone:
+        if due.kept and not one.ever_in_doubt:
+            outcomes.settle_invoices(conn, [one.id], "release", "dropped", only=due.dropped)
+        else:
+            unreachable = due.reason in {"no_recipient", "suppressed"}
+            state: Literal["failed", "cancelled"] = "failed" if unreachable else "cancelled"
+            outcomes.end(conn, one.id, one.fence, state=state, problem=due.reason or "paid", error=None, day=today)
 
 
 def _by_run(claimed: Sequence[Claimed]) -> list[list[Claimed]]:
@@ -164,44 +206,13 @@ def _facts(
     return {one.id: as_released(one) for one in facts.load(conn, invoice_ids, asking)}
 
 
-def _decide(
-    conn: Connection, one: Claimed, pinned: PinnedRule, found: Sequence[InvoiceFacts], today: date
-) -> tuple[Verdict, ...]:
-    """What the mail may still be about; the others are dropped, and with nothing left the reminder ends.
-
-    A reminder that was ever in doubt drops nothing: the mail may have arrived as it was, so it goes back to a person.
-    """
-    verdicts = decide_customer(found, pinned.rule, today)
-    kept = [verdict for verdict in verdicts if verdict.reason == REMINDED]
-    first = next((verdict.recipient for verdict in kept if verdict.recipient), None)
-    kept = [
-        verdict
-        for verdict in kept
-        if first and verdict.recipient and verdict.recipient.contact.email.lower() == first.contact.email.lower()
-    ]
-    if not kept:
-        reason = verdicts[0].reason if verdicts else "paid"
-        unreachable = reason in {"no_recipient", "suppressed"}
-        state: Literal["failed", "cancelled"] = "failed" if unreachable else "cancelled"
-        outcomes.end(conn, one.id, one.fence, state=state, problem=reason, error=None, day=today)
-        return ()
-    dropped = sorted({each.id for each in found} - {verdict.invoice.id for verdict in kept})
-    if dropped and one.ever_in_doubt:
-        reason = next((verdict.reason for verdict in verdicts if verdict.reason != REMINDED), "paid")
-        outcomes.end(conn, one.id, one.fence, state="cancelled", problem=reason, error=None, day=today)
-        return ()
-    if dropped:
-        outcomes.settle_invoices(conn, [one.id], "release", "dropped", only=dropped)
-    return tuple(kept)
-
-
 def _render(office: Office, wanted: Sequence[_Wanted]) -> list[Ready]:
     """Compose each mail. One whose text, attachment or account is wrong fails alone."""
     ready = []
     for one in wanted:
         try:
             ready.append(_compose(office, one))
-        except RelanceError as error:
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with one mail, its neighbours leave
             with office.pool.connection() as conn:
                 outcomes.end(
                     conn,
@@ -209,7 +220,7 @@ def _render(office: Office, wanted: Sequence[_Wanted]) -> list[Ready]:
                     one.claimed.fence,
                     state="failed",
                     problem="not_rendered",
-                    error=str(error)[:500],
+                    error=(str(error) if isinstance(error, RelanceError) else type(error).__name__)[:500],
                     day=one.company.day(one.now),
                 )
             log("not_rendered", level="error", reminder=one.claimed.id, error=type(error).__name__)
@@ -272,12 +283,17 @@ def _compose(office: Office, one: _Wanted) -> Ready:
             sha256=hashlib.sha256(content).digest(),
         ),
         account=account,
-        password=secret(account.password_ref) if account.password_ref else None,
+        password=one.password,
         company=company,
-        recipients=tuple(check_address(each, field="recipient") for each in (contact.email, *rule.cc, *rule.bcc)),
+        recipients=_envelope(contact.email, *rule.cc, *rule.bcc),
         stuffed=stuffed(content),
         deferrals=one.claimed.deferrals,
     )
+
+
+def _envelope(*addresses: str) -> tuple[str, ...]:
+    """Each address once, the recipient's first."""
+    return tuple({each.lower(): each for each in (check_address(one, field="recipient") for one in addresses)}.values())
 
 
 def letter_values(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from workflow.errors import InvalidInput
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 VARIABLES: dict[str, str] = {
     "DATABASE_URL": "PostgreSQL 15 or newer; with REDIS_URL set too, nothing is embedded",
     "REDIS_URL": "Redis 7 or Valkey 8 or newer; carries hints only",
-    "RELANCE_CONNECTIONS": "mail connections a worker process keeps open at most",
+    "RELANCE_CONNECTIONS": "mail connections of a worker process, shared by its accounts; each has one at least",
     "RELANCE_LEASE_S": "seconds for which a claimed reminder is one worker's",
     "RELANCE_ANSWER_S": "seconds to wait for the answer to a final dot (RFC 5321 section 4.5.3.2.6 asks for 600)",
     "RELANCE_QUARANTINE_S": "seconds after which a reminder in doubt may be sent again",
@@ -57,7 +57,7 @@ def read(environment: Mapping[str, str] | None = None) -> Settings:
     each other: a dead process may deliver its dot for as long as its lease, the server's patience and TCP allow.
     """  # noqa: D205 - one sentence
     environment = os.environ if environment is None else environment
-    values: dict[str, str | int | float] = {}
+    values: dict[str, Any] = {}
     for known in fields(Settings):
         name = known.name.upper() if known.name.endswith("_url") else f"RELANCE_{known.name.upper()}"
         raw = environment.get(name, "").strip()
@@ -67,7 +67,7 @@ def read(environment: Mapping[str, str] | None = None) -> Settings:
     if bool(values.get("database_url")) != bool(values.get("redis_url")):
         missing = "REDIS_URL" if values.get("database_url") else "DATABASE_URL"
         raise InvalidInput(field=missing, value="", reason="set both DATABASE_URL and REDIS_URL, or neither")
-    settings = Settings(**values)  # type: ignore[arg-type]
+    settings = Settings(**values)
     check(settings)
     return settings
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import functools
 import socket
 import ssl
 from dataclasses import dataclass
@@ -56,8 +57,9 @@ class Unverified(Unreachable):
 class SmtpConnection:
     """One connection to an account's server, from greeting to QUIT."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Made by `connect`."""
+    def __init__(self, account: Account, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Made by `connect`, for the account as it then was."""
+        self.account = account
         self._reader = reader
         self._writer = writer
         self.features: dict[str, str] = {}
@@ -70,11 +72,13 @@ class SmtpConnection:
         size = f" SIZE={len(stuffed)}" if "SIZE" in self.features else ""
         commands = [f"MAIL FROM:<{sender}>{size}", *(f"RCPT TO:<{recipient}>" for recipient in recipients), "DATA"]
         replies = await self._converse(commands)
-        for step, reply in (("mail", replies[0]), ("rcpt", replies[1]), ("data", replies[-1])):
+        for step, reply, wanted in (("mail", replies[0], 250), ("rcpt", replies[1], 250), ("data", replies[-1], 354)):
             if reply.code >= 400:
                 if replies[-1].code == 354:
                     self.abort()
                 raise Refused(step, reply)
+            if reply.code != wanted and not (step == "rcpt" and reply.code == 251):
+                raise Unreachable(f"out of step: {reply.code} to {step}")
         self._writer.write(stuffed)
         await self._drained()
 
@@ -82,13 +86,19 @@ class SmtpConnection:
         """Write the final dot and wait for its answer. Raises Refused (certain), or Unreachable (nobody knows)."""
         self._writer.write(b".\r\n")
         reply = await self._reply(timeout_s)
-        if not 200 <= reply.code < 300:
+        if reply.code >= 400:
             raise Refused("dot", reply)
+        if not 200 <= reply.code < 300:
+            raise Unreachable(f"out of step: {reply.code} to the dot")
         return reply
 
     async def reset(self) -> None:
         """Ready for another mail after a refusal. Raises Unreachable."""
         await self._converse(["RSET"])
+
+    def wait_until_written(self) -> None:
+        """From here on `upload` returns when all has been handed to the system: nothing may linger behind the dot."""
+        self._writer.transport.set_write_buffer_limits(high=1)  # asyncio's TLS takes 0 for "always full", and hangs
 
     def abort(self) -> None:
         """Close without another byte: a mail without its dot is no mail."""
@@ -111,7 +121,7 @@ class SmtpConnection:
     async def _converse(self, commands: Sequence[str]) -> list[Reply]:
         if "PIPELINING" in self.features:
             self._writer.write("".join(f"{command}\r\n" for command in commands).encode("ascii"))
-            return [await self._reply(_STEP_S) for _ in commands]
+            return await self._replies(len(commands))
         replies = []
         for command in commands:
             self._writer.write(f"{command}\r\n".encode("ascii"))
@@ -119,6 +129,19 @@ class SmtpConnection:
             if replies[-1].code >= 400 and command != "DATA" and len(replies) <= 2:
                 replies += [Reply(503, "not asked")] * (len(commands) - len(replies))
                 break
+        return replies
+
+    async def _replies(self, count: int) -> list[Reply]:
+        """The answers to pipelined commands. A server that refused the mail or its reader may hang up on the rest."""
+        replies: list[Reply] = []
+        while len(replies) < count:
+            try:
+                replies.append(await self._reply(_STEP_S))
+            except Unreachable:
+                if all(reply.code < 400 for reply in replies[:2]):
+                    raise
+                self.abort()
+                replies += [Reply(503, "not asked")] * (count - len(replies))
         return replies
 
     async def _reply(self, timeout_s: float) -> Reply:
@@ -202,6 +225,7 @@ class SmtpConnection:
             raise Unverified(f"TLS: {error.reason}") from None
         except OSError as error:
             raise Unreachable(f"TLS: {type(error).__name__}") from None
+        self.wait_until_written()
         await self.hello(name)
 
     async def log_in(self, username: str, password: str) -> None:
@@ -219,9 +243,19 @@ class SmtpConnection:
             raise Refused("auth", reply)
 
 
-async def connect(account: Account, password: str | None, *, name: str = "localhost") -> SmtpConnection:
+@functools.lru_cache(maxsize=64)
+def _context(ca_file: str | None) -> ssl.SSLContext:
+    """A verifying context; reading the system's certificates takes tens of milliseconds, so once."""
+    return ssl.create_default_context(cafile=ca_file)
+
+
+async def connect(account: Account, password: str | None) -> SmtpConnection:
     """Connect, verify and log in, as the account asks. Raises Refused, Unreachable or Unverified."""
-    context = None if account.security == "plain" else ssl.create_default_context(cafile=account.ca_file)
+    name = account.from_address.rpartition("@")[2]
+    try:
+        context = None if account.security == "plain" else _context(account.ca_file)
+    except OSError as error:
+        raise Unverified(f"the account's certificate file: {type(error).__name__}") from None
     try:
         async with asyncio.timeout(30):
             reader, writer = await asyncio.open_connection(
@@ -232,13 +266,14 @@ async def connect(account: Account, password: str | None, *, name: str = "localh
             )
     except ssl.SSLError as error:
         raise Unverified(f"TLS: {error.reason}") from None
-    except (OSError, TimeoutError) as error:
+    except (OSError, TimeoutError, UnicodeError) as error:  # the last: a host that is no name at all
         raise Unreachable(f"cannot connect: {type(error).__name__}") from None
     raw: socket.socket = writer.get_extra_info("socket")
     raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     if hasattr(socket, "TCP_USER_TIMEOUT"):
         raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 60_000)
-    connection = SmtpConnection(reader, writer)
+    connection = SmtpConnection(account, reader, writer)
+    connection.wait_until_written()
     try:
         await connection.greeting()
         await connection.hello(name)

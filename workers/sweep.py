@@ -2,22 +2,46 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from store import outcomes, settings
+from store.companies import companies
 from workers.log import log
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from store.connection import Pool
 
 
+def free_lapsed(pool: Pool) -> None:
+    """Claimed by a worker that is gone: due again."""
+    with pool.connection() as conn:
+        if freed := outcomes.free_lapsed(conn):
+            log("freed", reminders=freed)
+
+
+def doubt_lapsed(pool: Pool) -> None:
+    """Armed, and no answer can come any more: in doubt."""
+    with pool.connection() as conn:
+        if doubted := outcomes.doubt_lapsed(conn):
+            log("in_doubt", level="warning", reminders=doubted)
+
+
+def cancel_long_held(pool: Pool) -> None:
+    """Queued for a rule that was held or inactive for a day: cancelled."""
+    with pool.connection() as conn:
+        now = settings.read(conn).business_now
+        days = {company.id: company.day(now) for company in companies(conn).values()}
+        if cancelled := outcomes.cancel_long_held(conn, days):
+            log("cancelled", reminders=cancelled)
+
+
+# Each in its own transaction, so that one that fails stops no other.
+PARTS: Final[tuple[Callable[[Pool], None], ...]] = (free_lapsed, doubt_lapsed, cancel_long_held)
+
+
 def sweep(pool: Pool) -> None:
-    """One round, each part in its own transaction, so that one that fails stops no other round."""
-    with pool.connection() as conn:
-        freed = outcomes.free_lapsed(conn)
-    with pool.connection() as conn:
-        doubted = outcomes.doubt_lapsed(conn)
-    with pool.connection() as conn:
-        cancelled = outcomes.cancel_long_held(conn, settings.read(conn).business_now.date())
-    if freed or doubted or cancelled:
-        log("swept", freed=freed, in_doubt=doubted, cancelled=cancelled)
+    """One round of all."""
+    for part in PARTS:
+        part(pool)

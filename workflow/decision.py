@@ -5,7 +5,6 @@ Run, claim, preview, explanation and forecast all come here; SQL only narrows wh
 
 from __future__ import annotations
 
-from collections import defaultdict
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import TYPE_CHECKING
@@ -49,6 +48,7 @@ REASONS: dict[str, dict[str, str]] = {
     "gap": {"en": "the customer had a mail too recently", "fr": "le client a reçu un courriel trop récemment"},
     "sent_before": {"en": "mailed by this rule too recently", "fr": "envoyée par cette règle trop récemment"},
     "no_recipient": {"en": "no address to write to", "fr": "aucune adresse où écrire"},
+    "other_recipient": {"en": "now for another recipient", "fr": "désormais pour un autre destinataire"},
     "error": {"en": "could not be decided: see the log", "fr": "n'a pas pu être décidée : voir le journal"},
     "suppressed": {"en": "the address refuses mail", "fr": "l'adresse refuse le courrier"},
 }
@@ -182,21 +182,21 @@ def decide(facts: InvoiceFacts, rule: Rule, today: date) -> Verdict:
 
 
 def decide_customer(invoices: Iterable[InvoiceFacts], rule: Rule, today: date) -> list[Verdict]:
-    """Decide all of one customer's candidates together: credit on account holds what it would cover, by currency."""
+    """Decide all of one customer's candidates together: credit on account holds the mail of which it covers the claim.
+
+    By mail, not by customer: the run that plans a mail and the worker that sends it then see the same sum.
+    """
     verdicts = [decide(facts, rule, today) for facts in invoices]
     if not rule.counts or not any(verdict.invoice.customer.unallocated for verdict in verdicts):
         return verdicts
-    claimed: dict[str, Decimal] = defaultdict(Decimal)
-    for verdict in verdicts:
-        if verdict.reason == REMINDED:
-            claimed[verdict.invoice.currency] += verdict.invoice.balance
-    return [_with_credit(verdict, claimed[verdict.invoice.currency]) for verdict in verdicts]
+    claimed = {verdict.invoice.id: mail.amount for mail in mails(verdicts, rule) for verdict in mail.verdicts}
+    return [_with_credit(verdict, claimed.get(verdict.invoice.id)) for verdict in verdicts]
 
 
-def _with_credit(verdict: Verdict, claimed: Decimal) -> Verdict:
+def _with_credit(verdict: Verdict, claimed: Decimal | None) -> Verdict:
     currency = verdict.invoice.currency
     credit = verdict.invoice.customer.unallocated.get(currency, Decimal(0))
-    covered = claimed > 0 and credit >= claimed
+    covered = claimed is not None and credit >= claimed
     check = Check("credit", "unallocated_credit" if covered else "", f"{credit} {currency}" if credit else "")
     return replace(verdict, checks=(*verdict.checks, check))
 
@@ -215,6 +215,27 @@ def mails(verdicts: Sequence[Verdict], rule: Rule) -> list[Mail]:
             mail = groups.get(key) or Mail(verdict.recipient, currency, ())
             groups[key] = replace(mail, verdicts=(*mail.verdicts, verdict))
     return list(groups.values())
+
+
+@dataclass(frozen=True, slots=True)
+class StillDue:
+    """What a reminder may still be about when its turn comes, and why not the rest (the first reason)."""
+
+    kept: tuple[Verdict, ...]
+    dropped: tuple[int, ...]
+    reason: str
+
+
+def still_due(invoices: Sequence[InvoiceFacts], rule: Rule, today: date) -> StillDue:
+    """Decide a claimed mail's invoices again. One whose recipient is another by now is for another mail."""
+    verdicts = decide_customer(invoices, rule, today)
+    kept: tuple[Verdict, ...] = ()
+    if found := mails(verdicts, replace(rule, grouping="customer")):
+        kept = found[0].verdicts
+    ids = {verdict.invoice.id for verdict in kept}
+    gone = [verdict for verdict in verdicts if verdict.invoice.id not in ids]
+    reason = next((verdict.reason for verdict in gone if verdict.reason != REMINDED), "other_recipient" if gone else "")
+    return StillDue(kept, tuple(verdict.invoice.id for verdict in gone), reason)
 
 
 def as_released(facts: InvoiceFacts) -> InvoiceFacts:
