@@ -1,4 +1,4 @@
-"""Resolve a mail in doubt by hand: it arrived, or it is to be sent again. What was sent is never touched."""
+"""Resolve a mail in doubt by hand: it arrived, it is sent again, or it is lost. What was sent is never touched."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from store.connection import Connection
     from store.resolutions import Doubtful
 
-Answer = Literal["arrived", "send again"]
+Answer = Literal["arrived", "send again", "lost"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,13 +42,13 @@ def resolve(
 ) -> Resolution:
     """Resolve one reminder that is in doubt. A dry run checks the same and changes nothing.
 
-    Raises Unknown; InvalidInput without a reason, for a reminder that is not in doubt, and for a *send again* within
-    the quarantine: until then a process that died, or a slow network, may still deliver the first one.
+    Raises Unknown; InvalidInput without a reason, for a reminder that is not in doubt, and for *send again* or *lost*
+    within the quarantine: until then a process that died, or a slow network, may still deliver the first one.
     """
     because = line(because, field="because")
     here = settings.read(conn)
     sellers = companies.companies(conn)
-    with acting(conn, by=by, because=because, today=here.business_now.date()):
+    with acting(conn, by=by, because=because, today=next(iter(sellers.values())).day(here.business_now)):
         reminder = resolutions.read(conn, reminder_id, lock=not dry_run)
         if reminder is None:
             raise Unknown(kind="reminder", name=str(reminder_id))
@@ -66,6 +66,10 @@ def resolve(
                 _check_quarantine(conn, reminder, reminder.armed_at + timedelta(seconds=quarantine_s))
                 if not dry_run:
                     resolutions.send_again(conn, reminder, because)
+            case "lost":
+                _check_quarantine(conn, reminder, reminder.armed_at + timedelta(seconds=quarantine_s))
+                if not dry_run:
+                    resolutions.lost(conn, reminder, sellers[reminder.company_id].day(here.business_now), because)
             case _:
                 assert_never(answer)
     return Resolution(reminder=reminder, answer=answer, day=day, done=not dry_run)

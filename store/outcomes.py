@@ -195,8 +195,13 @@ def end(
         note(conn, [(reminder_id, fence, "in_doubt", error)])
         return
     settle_invoices(conn, [reminder_id], "release", "failed" if state == "failed" else "dropped")
-    conn.execute(_DROP_EFFECTS, {"reminder_ids": [reminder_id]})
+    drop_effects(conn, [reminder_id])
     note(conn, [(reminder_id, fence, state, error or problem)])
+
+
+def drop_effects(conn: Connection, reminder_ids: Sequence[int]) -> None:
+    """What would have followed these mails does not."""
+    conn.execute(_DROP_EFFECTS, {"reminder_ids": list(reminder_ids)})
 
 
 def effects_due(conn: Connection, reminder_ids: Sequence[int]) -> None:

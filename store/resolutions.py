@@ -1,4 +1,4 @@
-"""What a person decides about a mail in doubt: it arrived, or it is to be sent again."""
+"""What a person decides about a mail in doubt: it arrived, it is to be sent again, or it is lost and let go."""
 
 from __future__ import annotations
 
@@ -30,6 +30,11 @@ _AGAIN = """
 UPDATE reminders
    SET state = 'due', fence = fence + 1, not_before = clock_timestamp(), hinted_until = '-infinity', waits_for = NULL,
        deferrals = 0, deferred_at = NULL
+ WHERE id = %(reminder_id)s AND state = 'in_doubt'
+"""
+_LOST = """
+UPDATE reminders SET state = 'failed', ended_at = clock_timestamp(), ended_on = %(day)s::date, problem = 'lost',
+       last_error = 'it did not arrive'
  WHERE id = %(reminder_id)s AND state = 'in_doubt'
 """
 
@@ -68,3 +73,11 @@ def send_again(conn: Connection, locked: Doubtful, because: str) -> None:
     conn.execute(_AGAIN, {"reminder_id": locked.id})
     outcomes.settle_invoices(conn, [locked.id], "retry", "planned")
     outcomes.note(conn, [(locked.id, locked.fence + 1, "resolved", f"send again: {because}")])
+
+
+def lost(conn: Connection, locked: Doubtful, day: date, because: str) -> None:
+    """It did not arrive and is let go: its invoices come back to their level, for the rule's next run to decide on."""
+    conn.execute(_LOST, {"reminder_id": locked.id, "day": day})
+    outcomes.settle_invoices(conn, [locked.id], "release", "failed")
+    outcomes.drop_effects(conn, [locked.id])
+    outcomes.note(conn, [(locked.id, locked.fence, "resolved", f"lost: {because}")])

@@ -1,4 +1,4 @@
-"""A mail in doubt is a person's to settle: it arrived, or it goes again once the first one cannot arrive any more."""
+"""A mail in doubt is a person's to settle: it arrived, or it goes again, or is lost, once the first cannot arrive."""
 
 from __future__ import annotations
 
@@ -79,6 +79,18 @@ def test_a_mail_sent_again_is_due_under_a_new_fence(conn: Connection, reminder: 
     assert again == ("due", int(str(fence)) + 1, True, None)
     assert states(conn) == {"FA-1": "level_0_sending", "FA-2": "level_0_sending"}
     assert one(conn, "SELECT array_agg(DISTINCT outcome) FROM reminder_invoices") == ["planned"]
+
+
+def test_a_lost_mail_gives_its_invoices_back_to_the_next_run(conn: Connection, reminder: int) -> None:
+    with pytest.raises(InvalidInput, match="may still arrive"):
+        settled(conn, reminder, "lost", quarantine_s=1800)
+    assert settled(conn, reminder, "lost").done
+    assert conn.execute("SELECT state, problem, ended_on FROM reminders").fetchone() == ("failed", "lost", TODAY)
+    assert states(conn) == {"FA-1": "level_0", "FA-2": "level_0"}
+    assert one(conn, "SELECT array_agg(DISTINCT outcome) FROM reminder_invoices") == ["failed"]
+    assert one(conn, "SELECT count(*) FROM effects") == 0
+    last = conn.execute("SELECT step, detail FROM attempts ORDER BY id DESC LIMIT 1").fetchone()
+    assert last == ("resolved", f"lost: {WHY}")
 
 
 def test_a_mail_sent_again_leaves_with_the_same_message_id(database_url: str, tmp_path: Path) -> None:

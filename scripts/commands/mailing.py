@@ -114,16 +114,17 @@ def replay(
 @click.argument("reminder", type=int)
 @click.option("--arrived", "answer", flag_value="arrived", help="It is known to have reached its reader.")
 @click.option("--send-again", "answer", flag_value="send again", help="Send it again, once that is safe.")
+@click.option("--lost", "answer", flag_value="lost", help="It did not arrive, and this one is let go.")
 @because_option
 @yes_option
 @json_option
 @calling
 def resolve(caller: Caller, *, reminder: int, answer: Answer | None, because: str, yes: bool, as_json: bool) -> None:
-    """Settle a reminder in doubt: it arrived, or it is to be sent again. What was sent is never touched."""
+    """Settle a reminder in doubt: it arrived, it goes again, or it is lost. What was sent is never touched."""
     from operations.resolve import resolve as resolved  # noqa: PLC0415 - loaded when asked for
 
     if answer is None:
-        raise click.UsageError("say which: --arrived or --send-again")
+        raise click.UsageError("say which: --arrived, --send-again or --lost")
     with desk(caller) as at:
         found = resolved(
             at.conn,
@@ -214,6 +215,8 @@ def _show_resolution(found: Resolution, *, as_json: bool) -> None:
         )
     if found.answer == "arrived":
         what = f"counts as sent on {found.day}" if found.done else f"would count as sent on {found.day}"
+    elif found.answer == "lost":
+        what = "is let go" if found.done else "would be let go"
     else:
         what = "is due again" if found.done else "would be due again"
     printing.message(f"reminder {reminder.id} to {reminder.recipient} ({', '.join(reminder.invoices)}) {what}")
