@@ -201,6 +201,8 @@ class Sender:
 
     def _staff(self) -> None:
         """Open connections where mails wait and there is room."""
+        if self._stopping:
+            return
         for account_id, waiting in self._waiting.items():
             wanted = min(self._share(account_id), self._serving[account_id] + waiting.qsize())
             # A first connection always: those of an account whose server is silent cannot be taken back.
