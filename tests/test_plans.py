@@ -1,0 +1,238 @@
+"""The hot queries go by key: on a table that has grown, none of them reads what it does not want.
+
+Each function runs for real; every statement that it sends is explained first, as the generic plan of a worker's
+session, and with sequential scans allowed, so that the planner is free to show that an index does not serve.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import date
+from typing import TYPE_CHECKING, Any, cast
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from store import claims, companies, effects, facts, hints, outcomes, rules, runs
+from store.connection import connect
+from store.tick import Answered, Uploaded, tick
+from tests.chasing import open_chase
+from workflow.filter_text import parse_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from contextlib import AbstractContextManager
+
+    from store.connection import Connection
+
+GROWN = (
+    """
+    INSERT INTO customers (number, name, email)
+    SELECT 'K-' || n, 'Client ' || n, 'k' || n || '@client.example' FROM generate_series(1, 5000) AS n
+    """,
+    """
+    INSERT INTO invoices (company_id, customer_id, number, currency, total, balance, issued_on, due_on, state,
+                          commercial_state, before_settled)
+    SELECT (SELECT min(id) FROM companies), c.id, 'K' || c.id || '-' || k, 'EUR', 100,
+           CASE WHEN k = 1 THEN 100 ELSE 0 END, '2026-01-01', date '2025-01-01' + (c.id * 7 + k)::int % 600,
+           CASE WHEN k = 1 THEN 'level_0' ELSE 'settled' END, CASE WHEN k = 1 THEN 'open' ELSE 'paid' END,
+           CASE WHEN k = 1 THEN NULL ELSE 'level_2' END
+      FROM customers c CROSS JOIN generate_series(1, 4) AS k WHERE c.number LIKE 'K-%'
+    """,
+    """
+    INSERT INTO runs (rule_id, rule_version, due_at, state, opened_at, closed_at, reported_at, candidates)
+    SELECT (SELECT min(id) FROM rules), 1, timestamptz '2026-01-01' + n * interval '1 day', 'closed', now(), now(),
+           now(), 20 FROM generate_series(1, 250) AS n
+    """,
+    """
+    INSERT INTO runs (rule_id, rule_version, due_at, request_key, state, opened_at, candidates)
+    SELECT (SELECT min(id) FROM rules), 1, now(), 'hand:' || n, 'open', now(), 20 FROM generate_series(1, 2) AS n
+    """,
+    """
+    INSERT INTO reminders (id, run_id, rule_id, rule_version, company_id, customer_id, currency, level, recipient,
+                           message_id, state, ended_at, ended_on)
+    SELECT 1000000 + i.id, n.id, n.rule_id, 1, i.company_id, i.customer_id, 'EUR', 0, 'a@client.example',
+           '<' || i.id || '>', CASE n.state WHEN 'closed' THEN 'sent' ELSE 'due' END, n.closed_at, n.closed_at::date
+      FROM invoices i JOIN runs n ON n.id = (SELECT min(id) FROM runs) + i.id % 252 WHERE i.number LIKE 'K%'
+    """,
+    """
+    INSERT INTO reminder_invoices (reminder_id, invoice_id, rule_id, run_id, counts, level, cycle, amount, outcome)
+    SELECT id, id - 1000000, rule_id, run_id, true, 0, 1, 100, CASE state WHEN 'sent' THEN 'accepted' ELSE 'planned' END
+      FROM reminders
+    """,
+    """
+    UPDATE invoices i SET state = CASE i.state WHEN 'settled' THEN 'settled' ELSE 'level_0_sending' END,
+           before_settled = CASE i.state WHEN 'settled' THEN 'level_0_sending' END
+      FROM reminder_invoices ri WHERE ri.invoice_id = i.id AND ri.outcome = 'planned'
+    """,
+    """
+    INSERT INTO effects (reminder_id, kind, state, tag_ids)
+    SELECT id, 'tags', CASE state WHEN 'sent' THEN 'done' ELSE 'planned' END, ARRAY(SELECT id FROM tags) FROM reminders
+    """,
+    "INSERT INTO taggings SELECT id, (SELECT min(id) FROM tags) FROM invoices WHERE id % 2 = 0",
+    """
+    INSERT INTO payments (company_id, customer_id, invoice_id, kind, reference, currency, amount, received_on)
+    SELECT company_id, customer_id, CASE WHEN id % 40 > 0 THEN id END, 'payment', 'K' || id, 'EUR', 1, '2026-01-01'
+      FROM invoices WHERE number LIKE 'K%' AND id % 20 = 0
+    """,
+)
+LARGE = {"invoices", "customers", "reminders", "reminder_invoices", "effects", "taggings", "payments", "journal"}
+
+
+class Explained:
+    """A connection that explains each statement before it runs it."""
+
+    def __init__(self, conn: Connection) -> None:
+        self._conn = conn
+        self.plans: list[str] = []
+
+    def execute(self, query: str | sql.Composable, parameters: Mapping[str, Any] | None = None) -> object:
+        text = query if isinstance(query, str) else query.as_string(self._conn)
+        if not re.search(r"set_config|^\s*(SAVEPOINT|RELEASE)", text):
+            self._explain(text, parameters or {})
+        return self._conn.execute(query.encode() if isinstance(query, str) else sql.Composed([query]), parameters)
+
+    def _explain(self, text: str, parameters: Mapping[str, Any]) -> None:
+        names = list(dict.fromkeys(re.findall(r"%\((\w+)\)s", text)))
+        numbered = re.sub(r"%\((\w+)\)s", lambda name: f"${names.index(name[1]) + 1}", text).replace("%%", "%")
+        given = f"({', '.join(['%s'] * len(names))})" if names else ""
+        with psycopg.ClientCursor(self._conn) as cursor:
+            cursor.execute(f"PREPARE explained AS {numbered}".encode())
+            cursor.execute(f"EXPLAIN EXECUTE explained{given}".encode(), [parameters[name] for name in names])
+            self.plans.append("\n".join(row[0] for row in cursor))
+            cursor.execute("DEALLOCATE explained")
+
+    def pipeline(self) -> AbstractContextManager[object]:
+        return self._conn.pipeline()
+
+    def transaction(self) -> AbstractContextManager[object]:
+        return self._conn.transaction()
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._conn, name)
+
+    def scanned(self) -> set[str]:
+        """Large tables that some statement reads from end to end."""
+        return {table for plan in self.plans for table in re.findall(r"Seq Scan on (\w+)", plan)} & LARGE
+
+
+@pytest.fixture(scope="module")
+def grown(shared_database_url: str) -> Iterator[Connection]:
+    """One transaction that nobody else sees and that is rolled back: growing takes a second or two."""
+    with connect(shared_database_url) as conn:
+        open_chase(conn)
+        conn.execute("SET LOCAL enable_seqscan = on")
+        for statement in GROWN:
+            conn.execute(statement.encode())
+            conn.execute("ANALYZE invoices, reminders, customers, runs")
+        conn.execute("ANALYZE")
+        yield conn
+        conn.rollback()
+
+
+@pytest.fixture
+def explained(grown: Connection) -> Iterator[Explained]:
+    watched = Explained(grown)
+    with grown.transaction(force_rollback=True):
+        yield watched
+    assert watched.plans, "nothing was explained"
+
+
+def conn_of(explained: Explained) -> Connection:
+    return cast("Connection", explained)
+
+
+def due(explained: Explained) -> list[int]:
+    found = explained._conn.execute("SELECT id FROM reminders WHERE state = 'due' ORDER BY id LIMIT 50")  # noqa: SLF001
+    return [row[0] for row in found]
+
+
+def test_a_guard_that_finds_nothing_would_find_something(explained: Explained) -> None:
+    explained.execute("SELECT id FROM reminders WHERE last_error = %(error)s", {"error": "554"})
+    assert explained.scanned() == {"reminders"}
+
+
+def test_a_rules_candidates_come_from_the_index_of_what_is_due(explained: Explained) -> None:
+    conn = conn_of(explained)
+    (rule,) = rules.saved(conn)
+    run_id = runs.insert(conn, rule.pinned, due_at=rule.counting_from, request_key="x")
+    assert run_id
+    run = runs.read(explained._conn, run_id)  # noqa: SLF001
+    assert run
+    explained.plans.clear()
+    assert runs.fix_candidates(conn, run, rule.pinned, date(2026, 11, 24)) > 1000
+    assert explained.scanned() <= {"customers"}, "each of the many candidates has its customer"
+    assert "invoices_due" in explained.plans[0]
+    where, parameters = runs.selected(
+        parse_text("level = 0 and days_overdue >= 700"), rule.company_id, date(2026, 11, 24)
+    )
+    few = sql.SQL("SELECT i.id FROM invoices i JOIN customers c ON c.id = i.customer_id WHERE {}").format(where)
+    explained.plans.clear()
+    explained.execute(few, parameters)
+    assert "invoices_due" in explained.plans[0]
+
+
+def test_the_relay_reads_what_is_open_alone(explained: Explained) -> None:
+    conn = conn_of(explained)
+    assert sum(map(len, hints.due_reminders(conn, alive_s=60, limit=400).values())) > 50
+    hints.due_runs(conn, alive_s=60)
+    hints.open_chunks(conn, alive_s=60, limit=16)
+    hints.closing_runs(conn, alive_s=60, patience_s=7200)
+    hints.due_effects(conn, alive_s=60, limit=400)
+    assert explained.scanned() == set()
+    assert any("reminders_open" in plan for plan in explained.plans)
+    assert any("effects_due" in plan for plan in explained.plans)
+
+
+def test_a_claim_and_its_facts_go_by_key(explained: Explained) -> None:
+    conn = conn_of(explained)
+    claimed = claims.claim(conn, due(explained), lease_s=60)
+    assert len(claimed) == 50
+    held = claims.invoices(conn, [one.id for one in claimed])
+    ids = [invoice_id for each in held.values() for invoice_id in each]
+    asking = facts.Asking(
+        company_id=claimed[0].company_id, today=date(2026, 11, 24), min_days_between_mails=3, rule_id=claimed[0].rule_id
+    )
+    assert len(facts.load(conn, ids, asking)) == 50
+    claims.originals(conn, ids)
+    claims.thread(conn, ids)
+    assert explained.scanned() == set()
+
+
+def test_a_tick_goes_by_key(explained: Explained) -> None:
+    conn = conn_of(explained)
+    plain = explained._conn  # noqa: SLF001
+    claimed = claims.claim(plain, due(explained), lease_s=60)
+    held = claims.invoices(plain, [one.id for one in claimed])
+    versions: dict[int, int] = dict(plain.execute("SELECT id, row_version FROM invoices").fetchall())
+    people: dict[int, int] = dict(plain.execute("SELECT id, row_version FROM customers").fetchall())
+    uploaded = [
+        Uploaded(
+            reminder_id=one.id, fence=one.fence, company_id=one.company_id, customer_id=one.customer_id,
+            customer_version=people[one.customer_id], versions={each: versions[each] for each in held[one.id]},
+            recipient="a@client.example", subject="s", letter=b"", sha256=b"\0" * 32,
+        )
+        for one in claimed
+    ]  # fmt: skip
+    sellers = companies.companies(plain)
+    tick(conn, uploaded[:25], [], lease_s=660, companies=sellers)
+    answered = [
+        Answered(
+            reminder_id=one.reminder_id, fence=one.fence, company_id=one.company_id,
+            invoice_ids=tuple(one.versions), reply="250",
+        )
+        for one in uploaded[:25]
+    ]  # fmt: skip
+    done = tick(conn, uploaded[25:], answered, lease_s=660, companies=sellers)
+    assert (len(done.sent), len(done.armed)) == (25, 25)
+    effects.apply_tags(conn, [one.reminder_id for one in uploaded])
+    assert explained.scanned() == set()
+
+
+def test_the_sweep_reads_what_is_open_alone(explained: Explained) -> None:
+    conn = conn_of(explained)
+    claims.claim(explained._conn, due(explained), lease_s=-1)  # noqa: SLF001
+    assert outcomes.free_lapsed(conn) == 50
+    outcomes.doubt_lapsed(conn)
+    assert explained.scanned() == set()
