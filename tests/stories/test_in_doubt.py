@@ -19,7 +19,7 @@ LOST = Answer(reply="451 never said", drop=True)
 
 @pytest.fixture
 def settings() -> Settings:
-    return Settings(lease_s=2, answer_s=1, quarantine_s=4, hint_s=2)
+    return Settings(lease_s=1.2, answer_s=0.8, dot_budget_s=1, quarantine_s=3, hint_s=2)
 
 
 def test_a_mail_in_doubt_is_not_sent_again_by_anybody(story: Story) -> None:
