@@ -1,4 +1,4 @@
-"""python -m benchmarks reserve send [--json]: rates, CPU and memory of the engine on this machine."""
+"""python -m benchmarks preview reserve send [--json]: rates, CPU and memory of the engine on this machine."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from benchmarks.engine import measure
 def main() -> None:
     """Run the stages asked for and print their figures."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("stages", nargs="+", choices=["reserve", "send"])
+    parser.add_argument("stages", nargs="+", choices=["preview", "reserve", "send"])
     parser.add_argument("--invoices", type=int, default=200_000)
     parser.add_argument("--seconds", type=float, default=20)
     parser.add_argument("--processes", type=int, default=2)

@@ -12,10 +12,11 @@ import threading
 import time
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, LiteralString
 
 from benchmarks.data import analyze, fill
 from benchmarks.meter import Meter, Reading, postmaster_of
+from operations.preview import preview
 from scripts.embedded import throwaway
 from store import rules, runs
 from store.connection import Connection, connect
@@ -24,7 +25,7 @@ from workers.process import schedule
 from workers.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
 
 _WORK = (
     "import sys; from workers.process import work; from workers.settings import read;"
@@ -37,7 +38,7 @@ _SENT = "SELECT count(*) FROM reminders WHERE state = 'sent'"
 
 
 @contextlib.contextmanager
-def _child(*arguments: str, environment: dict[str, str] | None = None) -> Iterator[subprocess.Popen[str]]:
+def _child(*arguments: str, environment: dict[str, str] | None = None) -> Generator[subprocess.Popen[str]]:
     child = subprocess.Popen(
         [sys.executable, *arguments], env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     )
@@ -53,7 +54,7 @@ def _child(*arguments: str, environment: dict[str, str] | None = None) -> Iterat
 
 
 @contextlib.contextmanager
-def _scheduling(settings: Settings) -> Iterator[None]:
+def _scheduling(settings: Settings) -> Generator[None]:
     stop = threading.Event()
     thread = threading.Thread(target=schedule, args=(settings, stop))
     thread.start()
@@ -64,7 +65,7 @@ def _scheduling(settings: Settings) -> Iterator[None]:
         thread.join()
 
 
-def _count(conn: Connection, query: str) -> int:
+def _count(conn: Connection, query: LiteralString) -> int:
     row = conn.execute(query).fetchone()
     conn.commit()
     return int(row[0]) if row else 0
@@ -85,7 +86,8 @@ def measure(*, invoices: int, seconds: float, processes: int, connections: int, 
         conn.autocommit = True
         analyze(conn)
         conn.autocommit = False
-        pinned = rules.saved(conn)[0].pinned
+        saved = rules.saved(conn)[0]
+        previewed = _preview(conn, saved)
         settings = Settings(database_url=servers.database_url, redis_url=servers.redis_url, connections=connections)
         environment = {
             "DATABASE_URL": servers.database_url,
@@ -106,9 +108,9 @@ def measure(*, invoices: int, seconds: float, processes: int, connections: int, 
         stack.enter_context(_scheduling(settings))
         time.sleep(2)
         before = meter.read()
-        run_id = runs.insert(conn, pinned, due_at=datetime.now(UTC), request_key="benchmark")
+        run_id = runs.insert(conn, saved.pinned, due_at=datetime.now(UTC), request_key="benchmark")
         conn.commit()
-        while runs.read(conn, run_id or 0).state == "due" or _count(conn, _UNDECIDED):  # type: ignore[union-attr]
+        while _is_due(conn, run_id) or _count(conn, _UNDECIDED):
             conn.commit()
             time.sleep(0.05)
         reserved = meter.read()
@@ -120,10 +122,24 @@ def measure(*, invoices: int, seconds: float, processes: int, connections: int, 
         time.sleep(seconds)
         sent, end, committed = _count(conn, _SENT) - mails, meter.read(), _commits(conn) - commits
         return {
+            "preview": previewed,
             "reserve": _report(before, reserved, invoices, "invoices"),
             "send": _report(start, end, sent, "mails") | {"commits_per_mail": round(committed / max(1, sent), 2)},
             "duplicates": _duplicates(folder),
         }
+
+
+def _is_due(conn: Connection, run_id: int | None) -> bool:
+    run = runs.read(conn, run_id or 0)
+    return run is None or run.state == "due"
+
+
+def _preview(conn: Connection, saved: rules.SavedRule) -> dict[str, float]:
+    """What a person waits for before a run by hand."""
+    wall, cpu = time.monotonic(), time.process_time()
+    preview(conn, saved)
+    conn.commit()
+    return {"wall_s": round(time.monotonic() - wall, 2), "cpu_s": round(time.process_time() - cpu, 2)}
 
 
 def _commits(conn: Connection) -> int:

@@ -28,18 +28,18 @@ SELECT DISTINCT company_id FROM reminders WHERE id = ANY(%(ids)s::bigint[]) AND 
 _WAIT_FOR_WINDOW = """
 UPDATE reminders SET not_before = clock_timestamp() + make_interval(secs => %(wait_s)s::float8), waits_for = 'window',
        hinted_until = '-infinity'
- WHERE id IN (SELECT id FROM reminders WHERE id = ANY(%(ids)s::bigint[]) AND company_id = %(company_id)s AND state =
- 'due'
-               ORDER BY id FOR UPDATE SKIP LOCKED)
+ WHERE id = ANY(ARRAY(SELECT id FROM reminders
+                       WHERE id = ANY(%(ids)s::bigint[]) AND company_id = %(company_id)s AND state = 'due'
+                       ORDER BY id FOR UPDATE SKIP LOCKED))
 """
 _CLAIM = f"""
 UPDATE reminders
    SET state = 'claimed', fence = fence + 1, lease_until = clock_timestamp() + make_interval(secs =>
    %(lease_s)s::float8),
        waits_for = NULL
- WHERE id IN (SELECT r.id FROM reminders r
+ WHERE id = ANY(ARRAY(SELECT r.id FROM reminders r
                WHERE r.id = ANY(%(ids)s::bigint[]) AND r.state = 'due' AND r.not_before <= clock_timestamp() AND {GATES}
-               ORDER BY r.id FOR UPDATE OF r SKIP LOCKED)
+               ORDER BY r.id FOR UPDATE OF r SKIP LOCKED))
 RETURNING id, fence, run_id, rule_id, rule_version, company_id, customer_id, currency, level, message_id, deferrals,
           deferred_at, ever_in_doubt
 """

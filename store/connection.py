@@ -10,7 +10,7 @@ from psycopg.rows import tuple_row
 from psycopg_pool import ConnectionPool
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
     from datetime import date
 
 Connection = psycopg.Connection[tuple[Any, ...]]
@@ -38,7 +38,7 @@ def connect(url: str, *, actor: str = "system") -> Connection:
 
 
 @contextmanager
-def pool(url: str, *, actor: str, size: int) -> Iterator[Pool]:
+def pool(url: str, *, actor: str, size: int) -> Generator[Pool]:
     """Up to `size` connections, opened as they are needed and closed at the end."""
     with ConnectionPool(
         url, kwargs={"row_factory": tuple_row, **_bounds(actor)}, min_size=0, max_size=size, open=True, timeout=30

@@ -1,6 +1,7 @@
 """What is unfinished and has no live hint: the relay's questions. A hint is alive for as long as hinted_until says.
 
-The rows are the truth; losing every hint loses time, never a mail.
+The rows are the truth; losing every hint loses time, never a mail. What is to be hinted is found once, in an array:
+as a join, a plan made on a small table looked for it again for each row of a grown one.
 """
 
 from __future__ import annotations
@@ -15,20 +16,21 @@ if TYPE_CHECKING:
 # Rules due at one instant decide the highest level first: a lower one waits until nothing of the higher is undecided.
 _RUNS = """
 UPDATE runs SET hinted_until = clock_timestamp() + make_interval(secs => %(alive_s)s::float8)
- WHERE id IN (SELECT n.id FROM runs n JOIN rules u ON u.id = n.rule_id
+ WHERE id = ANY(ARRAY(SELECT n.id FROM runs n JOIN rules u ON u.id = n.rule_id
                WHERE n.closed_at IS NULL AND n.state = 'due' AND n.hinted_until < clock_timestamp()
                  AND NOT EXISTS (SELECT FROM runs h JOIN rules hu ON hu.id = h.rule_id
                                   WHERE h.closed_at IS NULL AND h.due_at = n.due_at AND hu.company_id = u.company_id
                                     AND h.level > n.level
                                     AND (h.state = 'due' OR EXISTS (SELECT FROM chunks c WHERE c.run_id = h.id AND
                                     c.open)))
-               ORDER BY n.id LIMIT %(limit)s FOR UPDATE OF n SKIP LOCKED)
+               ORDER BY n.id LIMIT %(limit)s FOR UPDATE OF n SKIP LOCKED))
 RETURNING id
 """
 _CHUNKS = """
+WITH found AS MATERIALIZED (SELECT run_id, number FROM chunks WHERE open AND hinted_until < clock_timestamp()
+                             ORDER BY run_id, number LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
 UPDATE chunks k SET hinted_until = clock_timestamp() + make_interval(secs => %(alive_s)s::float8)
-  FROM (SELECT run_id, number FROM chunks WHERE open AND hinted_until < clock_timestamp()
-         ORDER BY run_id, number LIMIT %(limit)s FOR UPDATE SKIP LOCKED) AS found
+  FROM found
  WHERE k.run_id = found.run_id AND k.number = found.number
 RETURNING k.run_id, k.number
 """
@@ -42,7 +44,7 @@ WITH fair AS (SELECT r.run_id FROM (SELECT id AS run_id, rule_id, rule_version F
                                 AND d.hinted_until < clock_timestamp() AND d.not_before <= clock_timestamp())
                ORDER BY random() LIMIT 16)
 UPDATE reminders SET hinted_until = clock_timestamp() + make_interval(secs => %(alive_s)s::float8)
- WHERE id IN (SELECT r.id
+ WHERE id = ANY(ARRAY(SELECT r.id
                 FROM fair
                CROSS JOIN LATERAL
                      (SELECT d.id FROM reminders d
@@ -50,34 +52,34 @@ UPDATE reminders SET hinted_until = clock_timestamp() + make_interval(secs => %(
                          AND d.hinted_until < clock_timestamp() AND d.not_before <= clock_timestamp()
                        ORDER BY d.id LIMIT greatest(25, %(limit)s::bigint / (SELECT greatest(count(*), 1) FROM fair))
                          FOR UPDATE SKIP LOCKED) AS r
-               LIMIT %(limit)s)
+               LIMIT %(limit)s))
 RETURNING run_id, id
 """
 _EFFECTS = """
 UPDATE effects SET hinted_until = clock_timestamp() + make_interval(secs => %(alive_s)s::float8)
- WHERE (reminder_id, kind) IN (SELECT reminder_id, kind FROM effects
+ WHERE open AND reminder_id = ANY(ARRAY(SELECT reminder_id FROM effects
                                 WHERE open AND hinted_until < clock_timestamp() AND not_before <= clock_timestamp()
-                                ORDER BY reminder_id LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
+                                ORDER BY reminder_id LIMIT %(limit)s FOR UPDATE SKIP LOCKED))
 RETURNING reminder_id
 """
 # A run is to be closed when every candidate is decided and every mail has ended, or reported after two hours at the
 # latest.
 _CLOSING = """
 UPDATE runs SET hinted_until = clock_timestamp() + make_interval(secs => %(alive_s)s::float8)
- WHERE id IN (SELECT n.id FROM runs n
+ WHERE id = ANY(ARRAY(SELECT n.id FROM runs n
                WHERE n.closed_at IS NULL AND n.state = 'open' AND n.hinted_until < clock_timestamp()
                  AND ((NOT EXISTS (SELECT FROM chunks c WHERE c.run_id = n.id AND c.open)
                        AND NOT EXISTS (SELECT FROM reminders r WHERE r.run_id = n.id AND r.open))
                       OR (n.reported_at IS NULL AND n.opened_at < now() - make_interval(secs =>
                       %(patience_s)s::float8)))
-               ORDER BY n.id LIMIT %(limit)s FOR UPDATE OF n SKIP LOCKED)
+               ORDER BY n.id LIMIT %(limit)s FOR UPDATE OF n SKIP LOCKED))
 RETURNING id
 """
 _REPORTS = """
 UPDATE runs SET hinted_until = clock_timestamp() + make_interval(secs => %(alive_s)s::float8)
- WHERE id IN (SELECT id FROM runs WHERE closed_at IS NOT NULL AND reported_at IS NULL AND hinted_until <
+ WHERE id = ANY(ARRAY(SELECT id FROM runs WHERE closed_at IS NOT NULL AND reported_at IS NULL AND hinted_until <
  clock_timestamp()
-               ORDER BY id LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
+               ORDER BY id LIMIT %(limit)s FOR UPDATE SKIP LOCKED))
 RETURNING id
 """
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from psycopg import sql
-
 from store.shipped import shipped
 from workflow.errors import RelanceError
 
@@ -63,7 +61,7 @@ def migrate(conn: Connection) -> list[str]:
             conn.execute(_LOCK)
             if version(conn) < number:
                 conn.execute("SET LOCAL statement_timeout = 0")
-                conn.execute(sql.SQL(path.read_text(encoding="utf-8")))  # our own file
+                conn.execute(path.read_bytes())  # our own file
                 conn.execute(_RECORD, {"number": number, "name": path.stem})
                 applied.append(path.stem)
     return applied

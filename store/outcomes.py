@@ -67,16 +67,16 @@ UPDATE effects SET state = 'due' WHERE reminder_id = ANY(%(reminder_ids)s::bigin
 """
 _LAPSED_ARMED = """
 UPDATE reminders SET state = 'in_doubt', ever_in_doubt = true, lease_until = NULL
- WHERE id IN (SELECT id FROM reminders
+ WHERE id = ANY(ARRAY(SELECT id FROM reminders
                WHERE open AND state = 'armed' AND lease_until < clock_timestamp()
-               ORDER BY id LIMIT 100 FOR UPDATE SKIP LOCKED)
+               ORDER BY id LIMIT 100 FOR UPDATE SKIP LOCKED))
 RETURNING id, fence
 """
 _LAPSED_CLAIMED = """
 UPDATE reminders SET state = 'due', lease_until = NULL, hinted_until = '-infinity', not_before = clock_timestamp()
- WHERE id IN (SELECT id FROM reminders
+ WHERE id = ANY(ARRAY(SELECT id FROM reminders
                WHERE open AND state = 'claimed' AND lease_until < clock_timestamp()
-               ORDER BY id LIMIT 1000 FOR UPDATE SKIP LOCKED)
+               ORDER BY id LIMIT 1000 FOR UPDATE SKIP LOCKED))
 RETURNING id
 """
 _LONG_HELD = """

@@ -175,11 +175,13 @@ def _lock(conn: Connection, uploaded: Sequence[Uploaded], answered: Sequence[Ans
         reminders = conn.execute(_LOCK_REMINDERS, {"ids": sorted(reminder_ids)})
         invoices = conn.execute(_LOCK_INVOICES, {"ids": sorted(invoice_ids)})
         customers = conn.execute(_LOCK_CUSTOMERS, {"ids": sorted({mail.customer_id for mail in uploaded})})
-    gates_are_ours, now = begun.fetchone() or (False, None)
+    first = begun.fetchone()
+    if first is None:
+        raise LookupError("the settings row is missing")
     rows = invoices.fetchall()
     return _Held(
-        gates_are_ours=gates_are_ours,
-        now=now,
+        gates_are_ours=first[0],
+        now=first[1],
         reminders={row[0]: (row[1], row[2]) for row in reminders},
         versions={row[0]: row[1] for row in rows},
         positions={row[0]: Position(row[2], row[3]) for row in rows},

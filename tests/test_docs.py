@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 
 from letters.variables import VARIABLES as TEMPLATE_VARIABLES
+from letters.variables import Doc
 from scripts.main import COMMANDS
 from workers.settings import VARIABLES as SETTINGS
 from workers.settings import Settings
 from workflow.decision import REASONS
+from workflow.filter_grammar import Field
 from workflow.filters import FIELDS
 from workflow.machine import diagram
 from workflow.rules import Rule
@@ -36,13 +38,13 @@ def test_every_setting_that_is_read_is_described() -> None:
 
 
 @pytest.mark.parametrize(("name", "field"), FIELDS.items())
-def test_every_filter_field_is_in_the_readme(name: str, field: object) -> None:
-    assert f"| `{name}` | {field.help_en} |" in README  # type: ignore[attr-defined]
+def test_every_filter_field_is_in_the_readme(name: str, field: Field) -> None:
+    assert f"| `{name}` | {field.help_en} |" in README
 
 
 @pytest.mark.parametrize(("name", "doc"), TEMPLATE_VARIABLES.items())
-def test_every_template_variable_is_in_the_readme(name: str, doc: object) -> None:
-    assert f"| `{name}` | {doc.en} |" in README  # type: ignore[attr-defined]
+def test_every_template_variable_is_in_the_readme(name: str, doc: Doc) -> None:
+    assert f"| `{name}` | {doc.en} |" in README
 
 
 @pytest.mark.parametrize("name", [f.name for f in fields(Rule) if f.init])

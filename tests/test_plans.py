@@ -120,7 +120,7 @@ class Explained:
 @pytest.fixture(scope="module")
 def grown(shared_database_url: str) -> Iterator[Connection]:
     """One transaction that nobody else sees and that is rolled back: growing takes a second or two."""
-    with connect(shared_database_url) as conn:
+    with connect(shared_database_url) as conn, conn.transaction(force_rollback=True):
         open_chase(conn)
         conn.execute("SET LOCAL enable_seqscan = on")
         for statement in GROWN:
@@ -128,7 +128,6 @@ def grown(shared_database_url: str) -> Iterator[Connection]:
             conn.execute("ANALYZE invoices, reminders, customers, runs")
         conn.execute("ANALYZE")
         yield conn
-        conn.rollback()
 
 
 @pytest.fixture

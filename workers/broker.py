@@ -32,10 +32,10 @@ class Boundary(Middleware):
     """The one broad catch: what an actor raises is logged by its class and its ids, and the sweep comes again."""
 
     def after_process_message(
-        self, _broker: Broker, message: MessageProxy, *, result: object = None, exception: BaseException | None = None
+        self, broker: Broker, message: MessageProxy, *, result: object = None, exception: BaseException | None = None
     ) -> None:
         """Log a failure; the message is acknowledged either way."""
-        del result
+        del broker, result
         if exception is not None:
             log(
                 "actor_failed",

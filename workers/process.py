@@ -30,7 +30,7 @@ from workers.sending import settle
 from workers.sweep import PARTS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Generator, Sequence
     from types import FrameType
 
     from workers.settings import Settings
@@ -44,7 +44,7 @@ def identity(role: str) -> str:
 
 
 @contextlib.contextmanager
-def stopping() -> Iterator[threading.Event]:
+def stopping() -> Generator[threading.Event]:
     """An event that SIGTERM and SIGINT set, for the time of a process's work."""
     stop = threading.Event()
 
@@ -60,7 +60,7 @@ def stopping() -> Iterator[threading.Event]:
 
 
 @contextlib.contextmanager
-def working(settings: Settings, *, threads: int) -> Iterator[None]:
+def working(settings: Settings, *, threads: int) -> Generator[None]:
     """Take hints and work in this process until the block ends; what is on its way is finished first."""
     with pool(settings.database_url, actor=identity("worker"), size=threads + 3) as connections:
         office = Office(pool=connections, settings=settings)
@@ -106,8 +106,8 @@ def schedule(settings: Settings, stop: threading.Event) -> None:
                     fire_unless_jumped(connections, watch)
             if now >= next_sweep:
                 next_sweep = now + settings.sweep_s
-                for part in PARTS:
-                    with _going_on(part.__name__):
+                for name, part in PARTS.items():
+                    with _going_on(name):
                         part(connections)
             given = 0
             with _going_on("relay"):
@@ -116,7 +116,7 @@ def schedule(settings: Settings, stop: threading.Event) -> None:
 
 
 @contextlib.contextmanager
-def _going_on(part: str) -> Iterator[None]:
+def _going_on(part: str) -> Generator[None]:
     """One part that fails, a server that is away for instance, keeps no other from its work."""
     try:
         yield

@@ -126,7 +126,8 @@ class Sender:
 
     def stop(self) -> None:
         """Finish what has begun to leave, give back what has not, close the connections."""
-        self._loop.call_soon_threadsafe(self._stop)
+        with contextlib.suppress(RuntimeError):  # stopped before
+            self._loop.call_soon_threadsafe(self._stop)
         self._thread.join()
         for executor in (self._settling, self._renewing, self._ticking):
             executor.shutdown()
@@ -137,7 +138,10 @@ class Sender:
         Mails that no connection has taken by then come back as `not_started`: one silent account holds nobody up.
         """
         items = [_Item(ready) for ready in mails]
-        self._loop.call_soon_threadsafe(self._take, items)
+        try:
+            self._loop.call_soon_threadsafe(self._take, items)
+        except RuntimeError:  # stopped meanwhile: their leases lapse
+            return [Delivery("not_started") for _ in items]
         pending = wait_for([item.done for item in items], timeout=_PATIENCE_S).not_done
         if pending:
             self._loop.call_soon_threadsafe(self._give_up, [item for item in items if item.done in pending])

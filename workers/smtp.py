@@ -217,7 +217,7 @@ class SmtpConnection:
         (reply,) = await self._converse(["STARTTLS"])
         if reply.code != 220:
             raise Unverified(f"STARTTLS refused: {reply}")
-        if self._reader._buffer:  # type: ignore[attr-defined]  # noqa: SLF001 - words in clear after 220 are an attacker's
+        if getattr(self._reader, "_buffer", b""):  # words in clear after the 220 are an attacker's
             raise Unverified("the server spoke in clear after STARTTLS")
         try:
             await self._writer.start_tls(context, server_hostname=host, ssl_handshake_timeout=30)

@@ -38,10 +38,14 @@ def cancel_long_held(pool: Pool) -> None:
 
 
 # Each in its own transaction, so that one that fails stops no other.
-PARTS: Final[tuple[Callable[[Pool], None], ...]] = (free_lapsed, doubt_lapsed, cancel_long_held)
+PARTS: Final[dict[str, Callable[[Pool], None]]] = {
+    "free_lapsed": free_lapsed,
+    "doubt_lapsed": doubt_lapsed,
+    "cancel_long_held": cancel_long_held,
+}
 
 
 def sweep(pool: Pool) -> None:
     """One round of all."""
-    for part in PARTS:
+    for part in PARTS.values():
         part(pool)
