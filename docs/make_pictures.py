@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -21,7 +22,10 @@ def main() -> None:
     printed = subprocess.run(demo, cwd=HERE.parent, env=environment, check=True, stdout=subprocess.PIPE)  # noqa: S603
     console = Console(record=True, width=80, file=io.StringIO(), force_terminal=True)
     console.print(Text.from_ansi(printed.stdout.decode("utf-8")))
-    console.save_svg(str(HERE / "demo.svg"), title="relance demo")
+    drawn = console.export_svg(title="relance demo")
+    # Rich names fonts on a server of others; the reader's own monospace will do.
+    drawn = re.sub(r"@font-face \{[^}]*\}", "", drawn).replace("Fira Code", "monospace")
+    (HERE / "demo.svg").write_text(drawn, encoding="utf-8")
 
 
 if __name__ == "__main__":
