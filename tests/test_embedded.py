@@ -221,6 +221,7 @@ def test_ctrl_c_does_not_stop_the_database_before_its_users_have_drained(
     process = hold(folder)
     wait_until_attached(process)
     os.killpg(process.pid, signal.SIGINT)
+    process.wait(60)  # with its input still open: its end would let the process leave by itself
     process.communicate()
     assert process.returncode == 0
     with attached(folder) as servers, psycopg.connect(servers.database_url) as connection:
