@@ -77,8 +77,9 @@ def replay(
     found = replays.failed(conn, run_id=run_id, rule_id=rule_id, since=since, error=error, limit=MOST)
     titles = lookups.rule_titles(conn)
     here = settings.read(conn)
+    today = next((one.day(here.business_now) for one in companies.companies(conn).values()), None)
     plan = Replay(mails=(), again=(), skipped=(), left=0, runs=(), done=not dry_run)
-    with acting(conn, by=by, because=because, today=here.business_now.date()):
+    with acting(conn, by=by, because=because, today=today):
         for (rule_id_, version), group in _by_rule(found).items():
             pinned = rules.pinned(conn, rule_id_, version)
             plan = _one_rule(conn, pinned, group, plan, here, title=titles[rule_id_], maximum=maximum, dry_run=dry_run)

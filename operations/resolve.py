@@ -48,7 +48,8 @@ def resolve(
     because = line(because, field="because")
     here = settings.read(conn)
     sellers = companies.companies(conn)
-    with acting(conn, by=by, because=because, today=next(iter(sellers.values())).day(here.business_now)):
+    today = next((one.day(here.business_now) for one in sellers.values()), None)
+    with acting(conn, by=by, because=because, today=today):
         reminder = resolutions.read(conn, reminder_id, lock=not dry_run)
         if reminder is None:
             raise Unknown(kind="reminder", name=str(reminder_id))

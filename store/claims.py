@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from datetime import datetime
     from decimal import Decimal
 
     from store.connection import Connection
@@ -41,7 +40,7 @@ UPDATE reminders
                WHERE r.id = ANY(%(ids)s::bigint[]) AND r.state = 'due' AND r.not_before <= clock_timestamp() AND {GATES}
                ORDER BY r.id FOR UPDATE OF r SKIP LOCKED))
 RETURNING id, fence, run_id, rule_id, rule_version, company_id, customer_id, currency, level, message_id, deferrals,
-          deferred_at, ever_in_doubt
+          ever_in_doubt
 """
 _INVOICES = """
 SELECT reminder_id, invoice_id, amount FROM reminder_invoices
@@ -80,7 +79,6 @@ class Claimed:
     level: int | None
     message_id: str
     deferrals: int
-    deferred_at: datetime | None
     ever_in_doubt: bool
 
 
@@ -110,8 +108,7 @@ def claim(conn: Connection, ids: Sequence[int], *, lease_s: float) -> list[Claim
             level=row[8],
             message_id=row[9],
             deferrals=row[10],
-            deferred_at=row[11],
-            ever_in_doubt=row[12],
+            ever_in_doubt=row[11],
         )
         for row in rows
     ]

@@ -81,6 +81,11 @@ def test_a_mail_sent_again_is_due_under_a_new_fence(conn: Connection, reminder: 
     assert one(conn, "SELECT array_agg(DISTINCT outcome) FROM reminder_invoices") == ["planned"]
 
 
+def test_an_instance_without_a_company_has_nothing_to_resolve(database: Connection) -> None:
+    with pytest.raises(Unknown):
+        settled(database, 1, "arrived")
+
+
 def test_a_lost_mail_gives_its_invoices_back_to_the_next_run(conn: Connection, reminder: int) -> None:
     with pytest.raises(InvalidInput, match="may still arrive"):
         settled(conn, reminder, "lost", quarantine_s=1800)
