@@ -15,7 +15,7 @@ from scripts.caller import Caller
 from workflow.errors import RelanceError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 REFUSED: Final = 1
 
@@ -24,61 +24,68 @@ _LOGIN = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """Where a command is, what it does in a line, and an example that ends its help."""
+    """Where a command is, what it does in a line, and the examples that end its help, its sub-commands' among them.
+
+    tests/test_cli_examples.py runs each of them.
+    """
 
     place: str
     summary: str
-    example: str
+    examples: tuple[str, ...]
 
 
 COMMANDS: Final[dict[str, Entry]] = {
-    "demo": Entry("scripts.demo:demo", "Show the whole product at work in a minute.", "relance demo"),
-    "up": Entry("scripts.commands.serving:up", "Run everything on this machine.", "relance up --processes 2"),
-    "worker": Entry("scripts.commands.serving:worker", "Run workers.", "relance worker --processes 4 --threads 8"),
-    "scheduler": Entry("scripts.commands.serving:scheduler", "Run a scheduler.", "relance scheduler"),
-    "migrate": Entry("scripts.commands.serving:migrate", "Bring the database up to date.", "relance migrate"),
-    "status": Entry("scripts.commands.standing:status", "Show how everything stands.", "relance status --json"),
+    "demo": Entry("scripts.demo:demo", "Show the whole product at work in a minute.", ("relance demo",)),
+    "up": Entry("scripts.commands.serving:up", "Run everything on this machine.", ("relance up --processes 2",)),
+    "worker": Entry("scripts.commands.serving:worker", "Run workers.", ("relance worker --processes 4 --threads 8",)),
+    "scheduler": Entry("scripts.commands.serving:scheduler", "Run a scheduler.", ("relance scheduler",)),
+    "migrate": Entry("scripts.commands.serving:migrate", "Bring the database up to date.", ("relance migrate",)),
+    "status": Entry("scripts.commands.standing:status", "Show how everything stands.", ("relance status --json",)),
     "preview": Entry(
         "scripts.commands.running:preview",
         "Show what a rule would send.",
-        'relance preview "Relance 1" --on 2026-12-01',
+        ('relance preview "Relance 1" --on 2026-12-01',),
     ),
-    "run": Entry("scripts.commands.running:run", "Run a rule by hand.", 'relance run "Relance 1" --yes'),
-    "runs": Entry("scripts.commands.running:runs", "List runs, or tell one.", "relance runs 12"),
+    "run": Entry("scripts.commands.running:run", "Run a rule by hand.", ('relance run "Relance 1" --yes',)),
+    "runs": Entry("scripts.commands.running:runs", "List runs, or tell one.", ("relance runs 12",)),
     "explain": Entry(
         "scripts.commands.explaining:explain",
         "Say why an invoice is reminded, or why not.",
-        "relance explain FA-2026-0042 --lang fr",
+        ("relance explain FA-2026-0042 --lang fr",),
     ),
     "outbox": Entry(
-        "scripts.commands.mailing:outbox", "Show each reminder as it left.", "relance outbox 12 --eml > reminder.eml"
+        "scripts.commands.mailing:outbox", "Show each reminder as it left.", ("relance outbox 12 --eml > reminder.eml",)
     ),
     "replay": Entry(
         "scripts.commands.mailing:replay",
         "Send failed reminders again.",
-        'relance replay --error 554 --because "server mended" --max 100 --yes',
+        ('relance replay --error 554 --because "server mended" --max 100 --yes',),
     ),
     "resolve": Entry(
         "scripts.commands.mailing:resolve",
         "Settle a reminder in doubt.",
-        'relance resolve 12 --arrived --because "the customer has it" --yes',
+        ('relance resolve 12 --arrived --because "the customer has it" --yes',),
     ),
     "hold": Entry(
         "scripts.commands.holding:hold",
         "Hold back a rule, account, customer or invoice.",
-        'relance hold customer C1042 --because "being negotiated"',
+        ('relance hold customer C1042 --because "being negotiated"',),
     ),
     "release": Entry(
         "scripts.commands.holding:release",
         "Let go of what is held.",
-        'relance release customer C1042 --because "agreed"',
+        ('relance release customer C1042 --because "agreed"',),
     ),
     "stop": Entry(
-        "scripts.commands.holding:stop", "Stop all mail at once.", 'relance stop --because "wrong price list"'
+        "scripts.commands.holding:stop", "Stop all mail at once.", ('relance stop --because "wrong price list"',)
     ),
-    "resume": Entry("scripts.commands.holding:resume", "Let mail leave again.", 'relance resume --because "corrected"'),
+    "resume": Entry(
+        "scripts.commands.holding:resume", "Let mail leave again.", ('relance resume --because "corrected"',)
+    ),
     "sink": Entry(
-        "scripts.sink:main", "Take every mail on this machine, deliver none.", "relance sink --port 2525 --folder mails"
+        "scripts.sink:main",
+        "Take every mail on this machine, deliver none.",
+        ("relance sink --port 2525 --folder mails",),
     ),
 }
 
@@ -108,7 +115,10 @@ class Commands(click.Group):
         entry = COMMANDS[cmd_name]
         module, _, name = entry.place.partition(":")
         command: click.Command = getattr(import_module(module), name)
-        command.epilog = f"\b\nExample:\n  {entry.example}"
+        command.epilog = _epilog(entry.examples)
+        for sub_name, sub_command in (command.commands if isinstance(command, click.Group) else {}).items():
+            begins = f"relance {cmd_name} {sub_name}"
+            sub_command.epilog = _epilog([one for one in entry.examples if f"{one} ".startswith(f"{begins} ")])
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -130,6 +140,10 @@ class Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - as click declares it
         """Turn what a person can act on into one line on stderr; anything else is a fault and keeps its trace."""
         return readable(lambda: super(Commands, self).invoke(ctx))
+
+
+def _epilog(examples: Sequence[str]) -> str:
+    return "\n".join((f"\b\nExample{'' if len(examples) == 1 else 's'}:", *(f"  {one}" for one in examples)))
 
 
 def readable(action: Callable[[], Any]) -> Any:  # noqa: ANN401 - whatever the action returns
@@ -157,7 +171,7 @@ def _login(_ctx: click.Context, _parameter: click.Parameter, value: str | None) 
     return value
 
 
-@click.group(cls=Commands, epilog="\b\nExample:\n  relance demo")
+@click.group(cls=Commands, epilog=_epilog(COMMANDS["demo"].examples))
 @click.option("--demo", is_flag=True, help="Work on the demo's own database.")
 @click.option("--as", "login", metavar="LOGIN", callback=_login, help="Who acts: a user's login; else the system.")
 @click.version_option(package_name="relance", prog_name="relance", message="%(prog)s %(version)s")
