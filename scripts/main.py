@@ -82,6 +82,14 @@ COMMANDS: Final[dict[str, Entry]] = {
     "resume": Entry(
         "scripts.commands.holding:resume", "Let mail leave again.", ('relance resume --because "corrected"',)
     ),
+    "user": Entry(
+        "scripts.commands.users:user",
+        "Say who works with relance.",
+        (
+            'relance user add claire --name "Claire Vasseur" --email claire@example.com --role administrator',
+            "relance user password claire",
+        ),
+    ),
     "sink": Entry(
         "scripts.sink:main",
         "Take every mail on this machine, deliver none.",

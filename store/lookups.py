@@ -34,7 +34,7 @@ UNION
 """
 _ACCOUNTS = "SELECT id, name FROM mail_accounts ORDER BY id LIMIT 10000"
 _RULES = "SELECT id, title FROM rules ORDER BY id LIMIT 10000"
-_LOGINS = "SELECT login FROM users ORDER BY login LIMIT 10000"
+_LOGINS = "SELECT login FROM users WHERE active ORDER BY login LIMIT 10000"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

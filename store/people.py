@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, LiteralString
+from typing import TYPE_CHECKING, Final, Literal, LiteralString
 
 from psycopg.rows import class_row
 
@@ -13,10 +13,13 @@ if TYPE_CHECKING:
     from store.connection import Connection
     from workflow.facts import Role
 
+# An administrator may do anything; an accountant all but users, accounts and replays; a reader looks.
+UserRole = Literal["administrator", "accountant", "reader"]
+
 USERS: Final = Kept(
     table="users",
     key=("login",),
-    columns=("name", "email", "language", "administrator"),
+    columns=("name", "email", "language", "role"),
     conflict="login",
     found="login = %(login)s::text",
 )
@@ -57,7 +60,7 @@ CONTACTS: Final = Kept(
     found="customer_id = %(customer_id)s::bigint AND lower(email) = lower(%(email)s::text)",
 )
 
-_USER = "SELECT id, login, administrator FROM users WHERE login = %(login)s::text"
+_USER = "SELECT id, login, administrator FROM users WHERE login = %(login)s::text AND active"
 _ACCOUNT = """
 SELECT id, company_id, user_id, host, port, username, password_ref
   FROM mail_accounts WHERE name = %(name)s::text
@@ -106,7 +109,7 @@ class AccountLogin:
 
 
 def user(conn: Connection, login: str) -> User | None:
-    """The user of this login."""
+    """The active user of this login."""
     with conn.cursor(row_factory=class_row(User)) as cursor:
         return cursor.execute(_USER, {"login": login}).fetchone()
 

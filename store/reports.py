@@ -96,7 +96,7 @@ CROSS JOIN LATERAL jsonb_array_elements_text(CASE jsonb_typeof(v.definition -> '
                                              WHEN 'array' THEN v.definition -> 'report_to' ELSE '[]' END) AS l (login)
 """
 _READERS = f"""
-SELECT DISTINCT w.id, w.name, w.email, w.language {_LOGINS} JOIN users w ON w.login = l.login
+SELECT DISTINCT w.id, w.name, w.email, w.language {_LOGINS} JOIN users w ON w.login = l.login AND w.active
  WHERE n.id = %(run_id)s
    AND NOT EXISTS (SELECT FROM journal j
                     WHERE j.subject = 'run' AND j.subject_id = n.id
@@ -105,7 +105,8 @@ SELECT DISTINCT w.id, w.name, w.email, w.language {_LOGINS} JOIN users w ON w.lo
  ORDER BY w.id LIMIT 1000
 """
 _STRANGERS = f"""
-SELECT count(*) {_LOGINS} WHERE n.id = %(run_id)s AND NOT EXISTS (SELECT FROM users w WHERE w.login = l.login)
+SELECT count(*) {_LOGINS} WHERE n.id = %(run_id)s
+   AND NOT EXISTS (SELECT FROM users w WHERE w.login = l.login AND w.active)
 """
 _TOLD = """
 INSERT INTO journal (subject, subject_id, change)

@@ -44,12 +44,12 @@ def conn(database: Connection) -> Connection:
 
 def test_a_user_is_saved_by_login(conn: Connection) -> None:
     user_id = save_user(conn, **USER)
-    assert row(conn, "users", user_id)["administrator"] is False
+    assert row(conn, "users", user_id)["role"] == "accountant"
     before = written(conn)
     assert save_user(conn, **USER) == user_id
     assert written(conn) == before
-    assert save_user(conn, **USER, administrator=True) == user_id
-    assert row(conn, "users", user_id)["administrator"] is True
+    assert save_user(conn, **USER, role="administrator") == user_id
+    assert row(conn, "users", user_id)["role"] == "administrator"
 
 
 @pytest.mark.parametrize(

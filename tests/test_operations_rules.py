@@ -104,7 +104,7 @@ def test_a_rule_is_edited_by_its_owner_and_by_administrators(conn: Connection) -
     ):
         with pytest.raises(InvalidInput, match="by: a rule is edited by its owner and by administrators"):
             edit()
-    save_user(conn, **paul, administrator=True)
+    save_user(conn, **paul, role="administrator")
     assert save_rule(conn, definition(grouping="invoice"), **as_paul).version == 2
     assert activate(conn, rule="Relance 1", by="system", now=NOW) is True
 

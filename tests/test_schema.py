@@ -11,6 +11,7 @@ import pytest
 from store.connection import connect
 from store.migrations import SchemaMismatch, migrate, require_current, steps, version
 from store.outcomes import Outcome
+from store.people import UserRole
 from store.shipped import shipped
 from workflow.facts import CommercialState, CustomerKind, Language
 from workflow.machine import LAST_LEVEL, STATES, level_of
@@ -101,6 +102,7 @@ def test_a_newer_database_asks_for_a_newer_relance(database: Connection) -> None
         ("contacts", "language", set(get_args(Language))),
         ("companies", "language", set(get_args(Language))),
         ("users", "language", set(get_args(Language))),
+        ("users", "role", set(get_args(UserRole))),
         ("reminder_invoices", "outcome", set(get_args(Outcome))),
     ],
 )

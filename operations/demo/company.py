@@ -95,7 +95,7 @@ def _open_office(conn: Connection, port: int) -> None:
         login="claire",
         name="Claire Vasseur",
         email="claire@atelier-vermeil.example",
-        administrator=True,
+        role="administrator",
         by="system",
     )
     users.save_user(conn, login="tom", name="Tom Barnes", email="tom@atelier-vermeil.example", language="en", by=BY)
