@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from store import companies, facts, previews, settings
+from store import companies, facts, previews, runs, settings
 from workflow.decision import REMINDED, decide_customer, mails
 from workflow.windows import is_open, next_open
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from store.companies import Account, Company
     from store.connection import Connection
     from store.rules import PinnedRule, SavedRule
+    from store.runs import Undated
     from store.settings import Settings
     from workflow.decision import Mail, Verdict
     from workflow.facts import InvoiceFacts
@@ -66,7 +67,8 @@ class LeftOut:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preview:
     """A rule on a day. `candidates` and `balances` are the filter's over everything, counted by SQL; mails and left_out
-    are the decision's over the first `decided` of them, whole customers by key. `notes`: what else would keep it back.
+    are the decision's over the first `decided` of them, whole customers by key. `undated`: what it would take, had it a
+    due date. `notes`: what else would keep it back.
     """  # noqa: D205 - one sentence
 
     rule_id: int
@@ -76,6 +78,7 @@ class Preview:
     today: date
     candidates: int
     balances: dict[str, Decimal]
+    undated: Undated
     decided: int
     mails: tuple[PreviewedMail, ...]
     left_out: tuple[LeftOut, ...]
@@ -105,6 +108,7 @@ def preview(conn: Connection, saved: SavedRule, *, on: date | None = None, first
         today=today,
         candidates=sum(count for count, _ in counted.values()),
         balances={currency: balance for currency, (_, balance) in counted.items()},
+        undated=runs.undated(conn, saved.pinned, today),
         decided=len(ids),
         mails=tuple(
             _mail(mail, today) for group in verdicts for mail in mails(group, saved.rule)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from psycopg import sql
 from psycopg.rows import class_row
 
 from store import runs
@@ -38,18 +39,7 @@ SELECT r.id, r.rule_id, r.rule_version, r.run_id, r.problem, r.last_error, r.end
    AND (%(error)s::text IS NULL OR strpos(lower(concat_ws(' ', r.problem, r.last_error)), lower(%(error)s::text)) > 0)
  ORDER BY r.id LIMIT %(limit)s
 """
-_CHUNKS = """
-INSERT INTO chunks (run_id, number, invoice_ids)
-SELECT %(run_id)s, number, array_agg(id ORDER BY customer_id, id)
-  FROM (SELECT id, customer_id, ((min(place) OVER (PARTITION BY customer_id)) - 1) / %(size)s::bigint AS number
-          FROM (SELECT id, customer_id, row_number() OVER (ORDER BY customer_id, id) AS place
-                  FROM invoices WHERE id = ANY(%(ids)s::bigint[])) AS placed) AS numbered
- GROUP BY number
-"""
-_OPEN = """
-UPDATE runs SET state = 'open', opened_at = now(), candidates = cardinality(%(ids)s::bigint[])
- WHERE id = %(run_id)s AND state = 'due'
-"""
+_CHOSEN = sql.SQL("i.id = ANY(%(ids)s::bigint[])").format()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +79,5 @@ def insert_run(
     run_id = runs.insert(conn, pinned, due_at=due_at, request_key=request_key)
     if run_id is None:
         raise LookupError(f"the request {request_key} has its run already")
-    parameters = {"run_id": run_id, "ids": list(invoice_ids), "size": runs.CHUNK_INVOICES}
-    conn.execute(_CHUNKS, parameters)
-    conn.execute(_OPEN, parameters)
+    runs.fix(conn, run_id, _CHOSEN, {"ids": list(invoice_ids)})
     return run_id

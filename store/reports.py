@@ -8,7 +8,7 @@ reported before its end), in the transaction that marks the run.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from psycopg.rows import class_row, dict_row
 
@@ -26,10 +26,12 @@ INVOICES_A_PROBLEM = 10
 GIVE_UP_S = 86400.0
 
 _HEAD = """
-SELECT n.id AS run_id, n.rule_id, coalesce(v.definition ->> 'title', u.title) AS rule_title, c.name AS company_name,
-       c.zone, n.due_at, n.request_key IS NOT NULL AS by_hand, coalesce(w.name, n.started_by) AS started_by, n.missed,
+SELECT n.id AS run_id, n.rule_id, coalesce(v.definition ->> 'title', u.title) AS rule_title,
+       c.code AS company_code, c.name AS company_name, c.zone, n.due_at, n.request_key IS NOT NULL AS by_hand,
+       coalesce(w.name, n.started_by) AS started_by, n.missed,
        n.state, coalesce(n.problem, '') AS problem, n.supplement,
        (SELECT test_instance FROM settings) AS test_instance, coalesce(n.candidates, 0) AS candidates,
+       n.undated, n.first_undated,
        (SELECT coalesce(sum(cardinality(k.invoice_ids)), 0)::int FROM chunks k WHERE k.run_id = n.id) AS undecided
   FROM runs n
   JOIN rules u ON u.id = n.rule_id
@@ -60,7 +62,7 @@ WITH found AS (
     SELECT c.reason AS kind, i.customer_id, NULL::bigint AS reminder_id, i.number,
            CASE WHEN c.reason = 'error' THEN c.detail END AS detail
       FROM candidates c JOIN invoices i ON i.id = c.invoice_id
-     WHERE c.run_id = %(run_id)s AND c.reason IN ('no_recipient', 'no_due_date', 'suppressed', 'error')
+     WHERE c.run_id = %(run_id)s AND c.reason IN ('no_recipient', 'suppressed', 'error')
     UNION ALL
     SELECT CASE r.state WHEN 'failed' THEN r.problem WHEN 'in_doubt' THEN 'in_doubt' ELSE 'deferred' END,
            r.customer_id, r.id, i.number, r.last_error
@@ -167,6 +169,7 @@ def summary(conn: Connection, run_id: int) -> RunSummary:
     with conn.cursor(row_factory=class_row(Share)) as counting:
         shares = counting.execute(_SHARES, parameters).fetchall()
     problems = conn.execute(_PROBLEMS, parameters).fetchall()
+    undated = _undated(head)
     return RunSummary(
         **head,
         mails=dict(conn.execute(_MAILS, parameters).fetchall()),
@@ -181,8 +184,29 @@ def summary(conn: Connection, run_id: int) -> RunSummary:
                 detail=detail,
             )
             for kind, number, name, numbers, count, detail, _ in problems
+        )
+        + undated,
+        problem_count=(problems[0][-1] if problems else 0) + len(undated),
+    )
+
+
+def _undated(head: dict[str, Any]) -> tuple[Problem, ...]:
+    """All invoices without a due date as one point under the company's own name, whether or not they were candidates.
+
+    Takes what only this point needs out of the head.
+    """
+    code, count, first = head.pop("company_code"), head.pop("undated"), head.pop("first_undated")
+    if not count:
+        return ()
+    return (
+        Problem(
+            kind="no_due_date",
+            customer_number=code,
+            customer_name=head["company_name"],
+            invoices=tuple(first),
+            count=count,
+            detail="",
         ),
-        problem_count=problems[0][-1] if problems else 0,
     )
 
 

@@ -9,6 +9,7 @@ from psycopg import sql
 from psycopg.rows import class_row
 
 from store.filters import compile_filter
+from workflow.filters import loosened
 
 if TYPE_CHECKING:
     from datetime import date, datetime
@@ -29,13 +30,13 @@ RETURNING id
 _BY_REQUEST = "SELECT id FROM runs WHERE rule_id = %(rule_id)s AND request_key = %(request_key)s"
 _READ = """
 SELECT id, rule_id, rule_version, due_at, request_key, missed, level, state, problem, candidates, started_by,
-created_at,
-       opened_at, closed_at, reported_at
+       created_at, opened_at, closed_at, reported_at
   FROM runs
 """
 _LOCK_DUE = sql.SQL(_READ + " WHERE id = %(run_id)s AND state = 'due' FOR UPDATE SKIP LOCKED")
 _OPEN = """
-UPDATE runs SET state = 'open', opened_at = now(), hinted_until = '-infinity',
+UPDATE runs SET state = 'open', opened_at = now(), hinted_until = '-infinity', undated = %(undated)s::integer,
+       first_undated = %(first_undated)s::text[],
        candidates = (SELECT coalesce(sum(cardinality(invoice_ids)), 0) FROM chunks WHERE run_id = %(run_id)s)
  WHERE id = %(run_id)s AND state = 'due'
 RETURNING candidates
@@ -56,6 +57,14 @@ SELECT %(run_id)s, number, array_agg(id ORDER BY customer_id, id)
                  WHERE {selected}) AS placed) AS numbered
  GROUP BY number
 """
+# A left join, which is none where the filter asks nothing about the customer: every invoice has one.
+_UNDATED = """
+SELECT count(*), coalesce((array_agg(i.number ORDER BY i.id))[:%(first)s::integer], '{{}}')
+  FROM invoices i LEFT JOIN customers c ON c.id = i.customer_id
+ WHERE i.due_on IS NULL AND {selected}
+"""
+_DUE_DATE = frozenset({"due_on", "days_overdue"})
+_FIRST_UNDATED = 5
 SELECTED = "i.open AND i.kind = 'invoice' AND i.company_id = %(company_id)s AND ({filter})"
 
 _COUNTS = """
@@ -113,6 +122,17 @@ class Progress:
         return self.waiting + self.leaving + self.in_doubt
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Undated:
+    """Invoices without a due date, which are never chased; `first`: some of their numbers."""
+
+    count: int
+    first: list[str]
+
+
+NONE_UNDATED = Undated(count=0, first=[])
+
+
 def latest_due(conn: Connection) -> dict[int, datetime]:
     """The last instant for which each rule's schedule made a run."""
     return dict(conn.execute(_LATEST).fetchall())
@@ -167,10 +187,29 @@ def selected(filter_: Filter, company_id: int, today: date) -> tuple[sql.Compose
 def fix_candidates(conn: Connection, run: Run, pinned: PinnedRule, today: date) -> int:
     """Fix the run's candidates in chunks and open it. Returns their number."""
     where, parameters = selected(pinned.rule.filter, pinned.company_id, today)
+    return fix(conn, run.id, where, parameters, undated(conn, pinned, today))
+
+
+def fix(
+    conn: Connection, run_id: int, where: sql.Composed, parameters: dict[str, object], without: Undated = NONE_UNDATED
+) -> int:
+    """Fix as a due run's candidates what `where` selects among invoices i and customers c, in chunks, and open it.
+
+    Returns their number.
+    """
     chunks = sql.SQL(_CHUNKS).format(selected=where)
-    conn.execute(chunks, parameters | {"run_id": run.id, "size": CHUNK_INVOICES})
-    row = conn.execute(_OPEN, {"run_id": run.id}).fetchone()
+    conn.execute(chunks, parameters | {"run_id": run_id, "size": CHUNK_INVOICES})
+    opened = {"run_id": run_id, "undated": without.count, "first_undated": without.first}
+    row = conn.execute(_OPEN, opened).fetchone()
     return int(row[0]) if row else 0
+
+
+def undated(conn: Connection, pinned: PinnedRule, today: date) -> Undated:
+    """What the rule would take, had it a due date that suits: open, at the rule's level, without any."""
+    where, parameters = selected(loosened(pinned.rule.filter, _DUE_DATE), pinned.company_id, today)
+    query = sql.SQL(_UNDATED).format(selected=where)
+    row = conn.execute(query, parameters | {"first": _FIRST_UNDATED}).fetchone()
+    return Undated(count=row[0], first=row[1]) if row else NONE_UNDATED
 
 
 def end(conn: Connection, run_id: int, *, state: str, problem: str | None = None) -> bool:

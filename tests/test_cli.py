@@ -77,7 +77,7 @@ def test_help_comes_at_once_and_loads_no_command() -> None:
 def test_the_help_of_each_command_ends_with_an_example(name: str) -> None:
     result = CliRunner().invoke(cli, [name, "--help"])
     assert result.exit_code == 0
-    assert result.stdout.rstrip().endswith("\n  ".join(COMMANDS[name].examples))
+    assert result.stdout.rstrip().endswith("\n    ".join(COMMANDS[name].examples))
     assert all(one.startswith(f"relance {name}") for one in COMMANDS[name].examples)
 
 

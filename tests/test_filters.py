@@ -29,6 +29,7 @@ from workflow.filters import (
     filter_from_json,
     filter_to_json,
     fixed_level,
+    loosened,
     matches,
     minimum_gap,
 )
@@ -348,3 +349,30 @@ def test_a_field_takes_is_empty_exactly_when_it_can_be_empty(name: str) -> None:
 def test_everything_is_everything() -> None:
     assert matches(EVERYTHING, INVOICE, TODAY)
     assert filter_from_json({"all": []}) == EVERYTHING
+
+
+DUE_DATE = frozenset({"due_on", "days_overdue"})
+
+
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        ("level = 0 and days_overdue >= 15", {0}),
+        ("level = 0 and not days_overdue < 15", {0}),
+        ("level = 0 and not (level = 0 and days_overdue < 15)", {0}),
+        ("level = 1 or due_on is not empty", {0, 1}),
+        ("not (level = 1 or due_on is empty)", {0}),
+        ("level = 1", {1}),
+    ],
+)
+def test_what_a_filter_would_take_had_it_a_due_date(text: str, left: set[int]) -> None:
+    loose = loosened(parse_text(text), DUE_DATE)
+    assert {level for level in (0, 1) if matches(loose, replace(BARE, level=level), TODAY)} == left
+
+
+@given(filters(), INVOICES)
+def test_whatever_the_due_date_a_loosened_filter_takes_what_the_filter_takes(
+    filter_: Filter, invoice: InvoiceFacts
+) -> None:
+    if matches(filter_, invoice, TODAY):
+        assert matches(loosened(filter_, DUE_DATE), replace(invoice, due_on=None), TODAY)

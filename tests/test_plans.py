@@ -162,7 +162,10 @@ def test_a_rules_candidates_come_from_the_index_of_what_is_due(explained: Explai
     explained.plans.clear()
     assert runs.fix_candidates(conn, run, rule.pinned, date(2026, 11, 24)) > 1000
     assert explained.scanned() <= {"customers"}, "each of the many candidates has its customer"
-    assert "invoices_due" in explained.plans[0]
+    undated, candidates = explained.plans[:2]
+    assert "invoices_due" in candidates
+    assert "(due_on IS NULL))" in undated, "the same index finds what has no due date"
+    assert "invoices_due" in undated
     where, parameters = runs.selected(
         parse_text("level = 0 and days_overdue >= 700"), rule.company_id, date(2026, 11, 24)
     )

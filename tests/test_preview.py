@@ -12,7 +12,9 @@ from operations.holds import hold, stop
 from operations.ledger import record_payment
 from operations.lookup import Unknown, find_rule
 from operations.preview import preview
+from store import reports
 from store.connection import connect
+from store.runs import NONE_UNDATED
 from tests.chasing import RULE, committed_chase, decided_run, one, open_chase
 from tests.trade import TODAY, invoice
 
@@ -40,6 +42,30 @@ def test_counts_of_all_are_the_filter_s(database: Connection) -> None:
     assert found.candidates == 4
     assert found.balances == {"EUR": Decimal("350.50")}
     assert found.decided == 2, "the first customer, whole"
+
+
+def test_what_has_no_due_date_is_reported_though_the_filter_never_sees_it(database: Connection) -> None:
+    rule = open_chase(database)
+    assert preview(database, rule).undated == NONE_UNDATED
+    for number in range(7):
+        invoice(database, f"SD-{number}", due_on=None)
+    database.execute("UPDATE invoices SET state = 'level_1' WHERE number = 'SD-6'")
+    found = preview(database, rule)
+    assert (found.candidates, found.undated.count) == (4, 6), "SD-6 is at another level"
+    assert found.undated.first == ["SD-0", "SD-1", "SD-2", "SD-3", "SD-4"]
+
+
+def test_a_run_reports_what_had_no_due_date_when_it_began(database_url: str) -> None:
+    rule = committed_chase(database_url)
+    with connect(database_url) as conn:
+        for number in range(7):
+            invoice(conn, f"SD-{number}", due_on=None)
+    run_id = decided_run(database_url, rule)
+    with connect(database_url) as conn:
+        conn.execute("UPDATE invoices SET due_on = '2026-10-31'")
+        (problem,) = (one for one in reports.summary(conn, run_id).problems if one.kind == "no_due_date")
+    assert (problem.customer_number, problem.customer_name, problem.count) == ("NORD", "Nord SAS", 7)
+    assert problem.invoices == ("SD-0", "SD-1", "SD-2", "SD-3", "SD-4")
 
 
 def test_a_preview_of_another_day_decides_on_that_day(database: Connection) -> None:

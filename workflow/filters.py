@@ -44,7 +44,7 @@ from workflow.filter_grammar import (
 from workflow.machine import LAST_LEVEL, STATES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator
     from datetime import date
 
     from workflow.facts import InvoiceFacts
@@ -66,10 +66,12 @@ __all__ = [
     "filter_from_json",
     "filter_to_json",
     "fixed_level",
+    "loosened",
     "matches",
     "minimum_gap",
 ]
 
+NOTHING: Final = Group(joined="not", parts=(EVERYTHING,))
 LEVELS: Final = range(LAST_LEVEL + 1)
 LEVEL: Final = whole(0, LAST_LEVEL)
 DAYS: Final = whole(-36_500, 36_500)
@@ -306,6 +308,20 @@ def minimum_gap(filter_: Filter) -> int | None:
         if isinstance(value, int)
     ]
     return max((gap for gap in gaps if gap >= 1), default=None)
+
+
+def loosened(filter_: Filter, fields: Collection[str]) -> Filter:
+    """Return the filter without its say about these fields: it selects whatever might match, had they other values."""
+    return _loosened(filter_, fields, EVERYTHING)
+
+
+def _loosened(filter_: Filter, fields: Collection[str], lenient: Filter) -> Filter:
+    """`lenient`: what a condition turns into, so that the whole selects more; below a `not` it is nothing at all."""
+    if isinstance(filter_, Condition):
+        return lenient if filter_.field in fields else filter_
+    if filter_.joined == "not":
+        lenient = NOTHING if lenient == EVERYTHING else EVERYTHING
+    return Group(joined=filter_.joined, parts=tuple(_loosened(part, fields, lenient) for part in filter_.parts))
 
 
 def _certain(filter_: Filter, *, truth: bool = True) -> Iterator[tuple[Condition, bool]]:

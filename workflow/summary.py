@@ -32,7 +32,9 @@ class Share:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """Something for a person to see to: one mail, or one customer's candidates.
+    """Something for a person to see to: one mail, one customer's candidates, or what concerns the whole company.
+
+    The last stands under the company's code and name: its invoices without a due date, which no run takes.
 
     `invoices`: the first numbers of `count`. `kind`: in_doubt, deferred, error, a reason of the decision, or what a
     reminder failed of. `detail`: the server's reply or what could not be rendered, else empty.

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from operations.preview import Preview
     from operations.runs import RunLine, RunStory
+    from store.runs import Undated
     from workflow.facts import Language
 
 _MAILS_SHOWN = 30
@@ -129,6 +130,8 @@ def _show_preview(found: Preview, lang: Language, *, as_json: bool) -> None:
     out.print(f"The filter selects {selected} (counted by SQL).")
     if found.decided < found.candidates:
         out.print(f"Decided here: the first {found.decided}, whole customers by key.")
+    if found.undated.count:
+        out.print(f"Without due date: {_numbers(found.undated)}, never chased.", style="yellow")
     for note in found.notes:
         out.print(f"! {printing.clean(note)}", style="yellow")
     if found.mails:
@@ -159,6 +162,12 @@ def _show_preview(found: Preview, lang: Language, *, as_json: bool) -> None:
         ]
         printing.table(out, ("invoice", "customer", "why"), left_out)
         _and_more(out, len(found.left_out) - _LEFT_OUT_SHOWN, "invoices")
+
+
+def _numbers(undated: Undated) -> str:
+    """How many, and the first numbers: `7 (FA-1, FA-2 …)`."""
+    rest = " …" if undated.count > len(undated.first) else ""
+    return f"{undated.count} ({printing.clean(', '.join(undated.first))}{rest})"
 
 
 def _and_more(out: Console, more: int, what: str) -> None:
