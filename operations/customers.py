@@ -95,13 +95,13 @@ def exclude(conn: Connection, *, customer: str, because: str, by: str, today: da
     """Remind this customer of nothing from now on. False when it was so already."""
     line(because, field="because")
     with acting(conn, by=by, because=because, today=today):
-        return set_excluded(conn, customer_id_of(conn, customer), excluded=True)
+        return set_excluded(conn, [customer_id_of(conn, customer)], excluded=True) == 1
 
 
 def include(conn: Connection, *, customer: str, because: str = "", by: str, today: date | None = None) -> bool:
     """Remind this customer as any other. False when it was so already."""
     with acting(conn, by=by, because=because, today=today):
-        return set_excluded(conn, customer_id_of(conn, customer), excluded=False)
+        return set_excluded(conn, [customer_id_of(conn, customer)], excluded=False) == 1
 
 
 def customer_id_of(conn: Connection, number: str) -> int:

@@ -78,10 +78,7 @@ def _save(
     today: date,
     by: str,
 ) -> int:
-    if until_on < today:
-        raise InvalidInput(
-            field="paid_on" if promise else "until_on", value=until_on.isoformat(), reason="is in the past"
-        )
+    check_until(until_on, today, field="paid_on" if promise else "until_on")
     reason = line(reason, field="reason")
     with acting(conn, by=by, today=today):
         invoice_id, customer_id = _subject(conn, *subject)
@@ -89,6 +86,12 @@ def _save(
             conn,
             NewPause(invoice_id=invoice_id, customer_id=customer_id, promise=promise, reason=reason, until_on=until_on),
         )
+
+
+def check_until(until_on: date, today: date, *, field: str) -> None:
+    """Raise InvalidInput for a wait that is over already."""
+    if until_on < today:
+        raise InvalidInput(field=field, value=until_on.isoformat(), reason="is in the past")
 
 
 def _subject(

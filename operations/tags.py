@@ -70,11 +70,7 @@ def tag(
 ) -> int:
     """Put tags on invoices; in a category that allows one, the other goes. Returns how many were not there yet."""
     with acting(conn, by=by, because=because, today=today):
-        tag_ids = _tag_ids(conn, tags)
-        categories = list(labels.one_only(conn, tags).values())
-        twice = next((category for category in categories if categories.count(category) > 1), None)
-        if twice is not None:
-            raise InvalidInput(field="tags", value=list(tags), reason=f"the category {twice} allows one tag only")
+        tag_ids = ids_to_put(conn, tags)
         ids = [invoice.id for invoice in locked_all(conn, company, invoices)]
         labels.untag(conn, ids, labels.rivals(conn, tag_ids))
         return labels.tag(conn, ids, tag_ids)
@@ -92,23 +88,34 @@ def untag(
 ) -> int:
     """Take tags off invoices. Returns how many were there."""
     with acting(conn, by=by, because=because, today=today):
-        tag_ids = _tag_ids(conn, tags)
+        tag_ids = existing_ids(conn, tags)
         return labels.untag(conn, [invoice.id for invoice in locked_all(conn, company, invoices)], tag_ids)
 
 
 def tag_customer(conn: Connection, *, customer: str, tags: Sequence[str], by: str, today: date | None = None) -> int:
     """Put tags on a customer. Returns how many were not there yet."""
     with acting(conn, by=by, today=today):
-        return labels.tag_customer(conn, customer_id_of(conn, customer), _tag_ids(conn, tags))
+        return labels.tag_customer(conn, customer_id_of(conn, customer), existing_ids(conn, tags))
 
 
 def untag_customer(conn: Connection, *, customer: str, tags: Sequence[str], by: str, today: date | None = None) -> int:
     """Take tags off a customer. Returns how many were there."""
     with acting(conn, by=by, today=today):
-        return labels.untag_customer(conn, customer_id_of(conn, customer), _tag_ids(conn, tags))
+        return labels.untag_customer(conn, customer_id_of(conn, customer), existing_ids(conn, tags))
 
 
-def _tag_ids(conn: Connection, titles: Sequence[str]) -> list[int]:
+def ids_to_put(conn: Connection, titles: Sequence[str]) -> list[int]:
+    """The ids of tags that may stand on one invoice together. Raises InvalidInput."""
+    found = existing_ids(conn, titles)
+    categories = list(labels.one_only(conn, titles).values())
+    twice = next((category for category in categories if categories.count(category) > 1), None)
+    if twice is not None:
+        raise InvalidInput(field="tags", value=list(titles), reason=f"the category {twice} allows one tag only")
+    return found
+
+
+def existing_ids(conn: Connection, titles: Sequence[str]) -> list[int]:
+    """The ids of these tags. Raises InvalidInput naming those that do not exist."""
     known = labels.tag_ids(conn, titles)
     all_existing(titles, known, field="tags")
     return list(known.values())

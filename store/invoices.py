@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, LiteralString
 
 from psycopg.rows import class_row
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from decimal import Decimal
 
     from store.connection import Connection
-    from workflow.facts import CommercialState
+    from workflow.facts import CommercialState, Role
 
 _ISSUE = """
 INSERT INTO invoices (company_id, customer_id, number, currency, total, balance, issued_on, due_on, payment_method,
@@ -61,12 +61,21 @@ UPDATE invoices i
 """
 _CORRECT = """
 UPDATE invoices i
-   SET state = n.state, before_settled = n.before_settled, cycle = n.cycle,
-       last_reminded_on = %(last_reminded_on)s::date
-  FROM unnest(%(ids)s::bigint[], %(states)s::text[], %(before)s::text[], %(cycles)s::int[])
-       AS n (id, state, before_settled, cycle)
+   SET state = n.state, before_settled = n.before_settled, cycle = n.cycle, last_reminded_on = n.last_reminded_on
+  FROM unnest(%(ids)s::bigint[], %(states)s::text[], %(before)s::text[], %(cycles)s::int[], %(days)s::date[])
+       AS n (id, state, before_settled, cycle, last_reminded_on)
  WHERE i.id = n.id
 """
+_ASSIGN: Final[dict[Role, LiteralString]] = {
+    "dunning": """
+        UPDATE invoices i SET dunning_contact_id = n.contact_id
+          FROM unnest(%(ids)s::bigint[], %(contact_ids)s::bigint[]) AS n (id, contact_id) WHERE i.id = n.id
+    """,
+    "billing": """
+        UPDATE invoices i SET billing_contact_id = n.contact_id
+          FROM unnest(%(ids)s::bigint[], %(contact_ids)s::bigint[]) AS n (id, contact_id) WHERE i.id = n.id
+    """,
+}
 _CONTACT = """
 SELECT id FROM contacts WHERE customer_id = %(customer_id)s::bigint AND lower(email) = lower(%(email)s::text)
 """
@@ -122,6 +131,15 @@ class LockedInvoice:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Correction:
+    """Where a person puts an idle invoice: its position, its cycle, the day of its last reminder."""
+
+    position: Position
+    cycle: int
+    last_reminded_on: date | None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Issued:
     """A new invoice's id, and its own interlocutors as they were found."""
@@ -163,17 +181,23 @@ def place(conn: Connection, standings: Mapping[int, Standing]) -> None:
         conn.execute(_PLACE, parameters)
 
 
-def correct(conn: Connection, corrections: Mapping[int, tuple[Position, int]], last_reminded_on: date | None) -> None:
-    """Write the position and cycle that a person gave locked invoices, and the day of their last reminder."""
+def correct(conn: Connection, corrections: Mapping[int, Correction]) -> None:
+    """Write where a person put locked invoices."""
     if corrections:
         parameters: dict[str, Any] = {
             "ids": list(corrections),
-            "states": [position.state for position, _ in corrections.values()],
-            "before": [position.before_settled for position, _ in corrections.values()],
-            "cycles": [cycle for _, cycle in corrections.values()],
-            "last_reminded_on": last_reminded_on,
+            "states": [one.position.state for one in corrections.values()],
+            "before": [one.position.before_settled for one in corrections.values()],
+            "cycles": [one.cycle for one in corrections.values()],
+            "days": [one.last_reminded_on for one in corrections.values()],
         }
         conn.execute(_CORRECT, parameters)
+
+
+def assign(conn: Connection, role: Role, contacts: Mapping[int, int | None]) -> None:
+    """Make contacts, by invoice, the interlocutors of locked invoices for this role; None: nobody."""
+    if contacts:
+        conn.execute(_ASSIGN[role], {"ids": list(contacts), "contact_ids": list(contacts.values())})
 
 
 def contact_id(conn: Connection, customer_id: int, email: str) -> int | None:

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import date
 
     from store.connection import Connection
@@ -22,6 +23,17 @@ INSERT INTO pauses (invoice_id, customer_id, promise, reason, until_on)
 VALUES (%(invoice_id)s::bigint, %(customer_id)s::bigint, %(promise)s::bool, %(reason)s::text, %(until_on)s::date)
 RETURNING id
 """
+_PAUSED_SO = """
+SELECT invoice_id FROM pauses
+ WHERE invoice_id = ANY(%(ids)s::bigint[]) AND NOT promise AND reason = %(reason)s::text
+   AND until_on = %(until_on)s::date AND lifted_at IS NULL
+"""
+_INSERT_ALL = """
+INSERT INTO pauses (invoice_id, reason, until_on)
+SELECT id, %(reason)s::text, %(until_on)s::date FROM unnest(%(ids)s::bigint[]) AS i (id)
+RETURNING invoice_id, id
+"""
+_LIFT_THESE = "UPDATE pauses SET lifted_at = now() WHERE id = ANY(%(ids)s::bigint[]) AND lifted_at IS NULL"
 _LIFT = """
 UPDATE pauses SET lifted_at = now()
  WHERE lifted_at IS NULL AND until_on >= %(today)s::date
@@ -45,6 +57,22 @@ def save(conn: Connection, pause: NewPause) -> int:
     values = asdict(pause)
     row = conn.execute(_FIND, values).fetchone() or conn.execute(_INSERT, values).fetchone()
     return row[0] if row else 0
+
+
+def paused_so(conn: Connection, invoice_ids: Sequence[int], *, reason: str, until_on: date) -> set[int]:
+    """Those of the invoices that are paused for this reason until this day already."""
+    found = conn.execute(_PAUSED_SO, {"ids": list(invoice_ids), "reason": reason, "until_on": until_on})
+    return {row[0] for row in found}
+
+
+def pause_all(conn: Connection, invoice_ids: Sequence[int], *, reason: str, until_on: date) -> dict[int, int]:
+    """Pause locked invoices. Returns each one's new pause."""
+    return dict(conn.execute(_INSERT_ALL, {"ids": list(invoice_ids), "reason": reason, "until_on": until_on}).fetchall())
+
+
+def lift_these(conn: Connection, pause_ids: Sequence[int]) -> None:
+    """End these pauses, whose subjects are locked."""
+    conn.execute(_LIFT_THESE, {"ids": list(pause_ids)})
 
 
 def lift(conn: Connection, *, invoice_id: int | None, customer_id: int | None, today: date) -> int:

@@ -10,6 +10,8 @@ from psycopg.rows import class_row
 from store.saving import Kept
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from store.connection import Connection
     from workflow.facts import Role
 
@@ -68,7 +70,8 @@ SELECT id, company_id, user_id, host, port, username, password_ref
 """
 _RULE_OWNER = "SELECT owner_id FROM rules WHERE id = %(rule_id)s::bigint"
 _EXCLUDE = """
-UPDATE customers SET excluded = %(excluded)s::bool WHERE id = %(id)s::bigint AND excluded <> %(excluded)s::bool
+UPDATE customers SET excluded = %(excluded)s::bool
+ WHERE id = ANY(%(ids)s::bigint[]) AND excluded <> %(excluded)s::bool
 """
 _ROLE: Final[dict[Role, LiteralString]] = {
     "dunning": """
@@ -136,6 +139,6 @@ def set_role(conn: Connection, customer_id: int, role: Role, contact_id: int | N
     return conn.execute(_ROLE[role], {"id": customer_id, "contact_id": contact_id}).rowcount == 1
 
 
-def set_excluded(conn: Connection, customer_id: int, *, excluded: bool) -> bool:
-    """Exclude the customer from all reminders, or no longer. False when nothing changed."""
-    return conn.execute(_EXCLUDE, {"id": customer_id, "excluded": excluded}).rowcount == 1
+def set_excluded(conn: Connection, customer_ids: Sequence[int], *, excluded: bool) -> int:
+    """Exclude customers from all reminders, or no longer; several are locked before. Returns how many were not so."""
+    return conn.execute(_EXCLUDE, {"ids": list(customer_ids), "excluded": excluded}).rowcount
