@@ -67,7 +67,9 @@ def paused_so(conn: Connection, invoice_ids: Sequence[int], *, reason: str, unti
 
 def pause_all(conn: Connection, invoice_ids: Sequence[int], *, reason: str, until_on: date) -> dict[int, int]:
     """Pause locked invoices. Returns each one's new pause."""
-    return dict(conn.execute(_INSERT_ALL, {"ids": list(invoice_ids), "reason": reason, "until_on": until_on}).fetchall())
+    return dict(
+        conn.execute(_INSERT_ALL, {"ids": list(invoice_ids), "reason": reason, "until_on": until_on}).fetchall()
+    )
 
 
 def lift_these(conn: Connection, pause_ids: Sequence[int]) -> None:
