@@ -137,7 +137,7 @@ def _is_due(conn: Connection, run_id: int | None) -> bool:
 def _preview(conn: Connection, saved: rules.SavedRule) -> dict[str, float]:
     """What a person waits for before a run by hand."""
     wall, cpu = time.monotonic(), time.process_time()
-    preview(conn, saved)
+    preview(conn, saved, by="system")
     conn.commit()
     return {"wall_s": round(time.monotonic() - wall, 2), "cpu_s": round(time.process_time() - cpu, 2)}
 

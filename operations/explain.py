@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from operations.lookup import find_rule
+from operations.rules import may_run, require_may_run
 from store import companies, facts, histories, rules, settings
 from workflow.decision import decide_customer
 from workflow.errors import InvalidInput
@@ -81,14 +82,16 @@ class Explanation:
     payments: tuple[Payment, ...]
 
 
-def explain(conn: Connection, found: FoundInvoice, *, rule: str | None = None, on: date | None = None) -> Explanation:
-    """Explain an invoice before its company's rules, active ones first, or before one rule.
+def explain(
+    conn: Connection, found: FoundInvoice, *, by: str, rule: str | None = None, on: date | None = None
+) -> Explanation:
+    """Explain an invoice before its company's rules that who asks may see, active ones first, or before one rule.
 
-    Raises Unknown for a rule that is none, InvalidInput for one of another company.
+    Raises Unknown for a rule that is none, InvalidInput for one of another company or not shared with who asks.
     """
     company = companies.companies(conn)[found.company_id]
     today = on or company.day(settings.read(conn).business_now)
-    asked = [_rule_of(conn, found, rule)] if rule else _rules_of(conn, found.company_id)
+    asked = [_rule_of(conn, found, rule, by)] if rule else _rules_of(conn, found.company_id, by)
     together = sorted({found.id, *histories.open_of_customer(conn, found.customer_id, found.company_id)})
     invoice = _facts(conn, company, None, today, [found.id])[0]
     past = histories.past_reminders(conn, found.id)
@@ -105,16 +108,17 @@ def explain(conn: Connection, found: FoundInvoice, *, rule: str | None = None, o
     )
 
 
-def _rule_of(conn: Connection, found: FoundInvoice, name: str) -> SavedRule:
+def _rule_of(conn: Connection, found: FoundInvoice, name: str, by: str) -> SavedRule:
     saved = find_rule(conn, name)
+    require_may_run(conn, saved, by=by)
     if saved.company_id != found.company_id:
         reason = f"chases for another company than {found.company}, which issued {found.number}"
         raise InvalidInput(field="rule", value=saved.title, reason=reason)
     return saved
 
 
-def _rules_of(conn: Connection, company_id: int) -> list[SavedRule]:
-    found = [one for one in rules.saved(conn) if one.company_id == company_id]
+def _rules_of(conn: Connection, company_id: int, by: str) -> list[SavedRule]:
+    found = [one for one in rules.saved(conn) if one.company_id == company_id and may_run(conn, one, by=by)]
     return sorted(found, key=lambda one: (not one.active, one.id))
 
 

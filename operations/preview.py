@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING
 
+from operations.rules import require_may_run
 from store import companies, facts, previews, runs, settings
 from workflow.decision import REMINDED, decide_customer, mails
 from workflow.windows import is_open, next_open
@@ -93,8 +94,14 @@ class Preview:
         return dict(sorted(counts.items(), key=lambda item: (item[0] != REMINDED, -item[1], item[0])))
 
 
-def preview(conn: Connection, saved: SavedRule, *, on: date | None = None, first: int = DECIDED_FIRST) -> Preview:
-    """Decide the rule's first candidates as a run on that day would; without a day, on the company's today."""
+def preview(
+    conn: Connection, saved: SavedRule, *, by: str, on: date | None = None, first: int = DECIDED_FIRST
+) -> Preview:
+    """Decide the rule's first candidates as a run on that day would; without a day, on the company's today.
+
+    Raises InvalidInput for a rule that is not shared with who asks.
+    """
+    require_may_run(conn, saved, by=by)
     here = settings.read(conn)
     company = companies.companies(conn)[saved.company_id]
     today = on or company.day(here.business_now)

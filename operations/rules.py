@@ -100,6 +100,26 @@ def deactivate(conn: Connection, *, rule: str, by: str, now: datetime) -> bool:
         return rules.activate(conn, _editable(conn, rule, by, now).id, active=False, now=now)
 
 
+def may_run(conn: Connection, saved: SavedRule, *, by: str) -> bool:
+    """Whether they may see the rule and run it: it is shared with everybody or with them, it is theirs, or they
+    administer. Who is no user, the system for one, always may.
+    """  # noqa: D205 - one sentence
+    kind, _, login = by.partition(":")
+    if kind != "user" or saved.rule.shared_with is None:
+        return True
+    actor = people.user(conn, login)
+    if actor is None:
+        return False
+    return login in saved.rule.shared_with or actor.administrator or actor.id == people.rule_owner(conn, saved.id)
+
+
+def require_may_run(conn: Connection, saved: SavedRule, *, by: str) -> None:
+    """Raise InvalidInput unless they may see the rule and run it."""
+    if not may_run(conn, saved, by=by):
+        reason = f"the rule {saved.title} is not shared with them; its owner or an administrator can do that"
+        raise InvalidInput(field="by", value=by, reason=reason)
+
+
 def _editable(conn: Connection, title: str, by: str, now: datetime) -> SavedRule:
     known = _by_title(conn, title)
     if known is None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from operations.acting import acting, line
+from operations.rules import require_may_run
 from store import companies, journal, runs, settings
 from workflow.errors import InvalidInput
 
@@ -49,8 +50,10 @@ def set_business_clock(conn: Connection, now: datetime, *, by: str) -> None:
 def run_by_hand(conn: Connection, saved: SavedRule, *, by: str, request_key: str | None = None) -> Started:
     """Make the request's run of the rule as it stands, active or not; workers take it from there.
 
-    Without a key the request is one of its own. The same key gives the same run. Raises InvalidInput.
+    Without a key the request is one of its own. The same key gives the same run. Raises InvalidInput, also for a rule
+    that is not shared with who asks.
     """
+    require_may_run(conn, saved, by=by)
     key = line(request_key, field="request") if request_key else f"hand:{secrets.token_hex(8)}"
     now = settings.read(conn).business_now
     with acting(conn, by=by, today=companies.companies(conn)[saved.company_id].day(now)):

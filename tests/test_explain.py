@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 def explained(conn: Connection, number: str) -> Explanation:
-    return explain(conn, find_invoice(conn, number), rule=RULE)
+    return explain(conn, find_invoice(conn, number), by="system", rule=RULE)
 
 
 def answer(conn: Connection, number: str) -> RuleExplanation:
@@ -108,7 +108,7 @@ def test_active_rules_come_first(database: Connection) -> None:
     open_chase(database)
     second = open_rule(database, "Relance 2", 1)
     activate(database, rule=second.title, by="user:marie", now=NOW)
-    found = explain(database, find_invoice(database, "FA-1"))
+    found = explain(database, find_invoice(database, "FA-1"), by="system")
     assert [one.rule.title for one in found.rules] == ["Relance 2", RULE]
 
 

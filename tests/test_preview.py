@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def test_one_customer_gets_one_mail_about_all_that_is_due(database: Connection) -> None:
-    found = preview(database, open_chase(database))
+    found = preview(database, open_chase(database), by="system")
     (mail,) = found.mails
     assert (mail.customer, mail.recipient, mail.link) == ("C-1", "ana@dupont.example", "preferred contact")
     assert [one.number for one in mail.invoices] == ["FA-1", "FA-2"]
@@ -32,13 +32,13 @@ def test_one_customer_gets_one_mail_about_all_that_is_due(database: Connection) 
 
 
 def test_whom_it_leaves_out_and_why(database: Connection) -> None:
-    found = preview(database, open_chase(database))
+    found = preview(database, open_chase(database), by="system")
     assert {one.invoice: one.reason for one in found.left_out} == {"FA-5": "disputed", "FA-6": "no_recipient"}
     assert found.reasons == {"reminded": 2, "disputed": 1, "no_recipient": 1}
 
 
 def test_counts_of_all_are_the_filter_s(database: Connection) -> None:
-    found = preview(database, open_chase(database), first=1)
+    found = preview(database, open_chase(database), by="system", first=1)
     assert found.candidates == 4
     assert found.balances == {"EUR": Decimal("350.50")}
     assert found.decided == 2, "the first customer, whole"
@@ -46,11 +46,11 @@ def test_counts_of_all_are_the_filter_s(database: Connection) -> None:
 
 def test_what_has_no_due_date_is_reported_though_the_filter_never_sees_it(database: Connection) -> None:
     rule = open_chase(database)
-    assert preview(database, rule).undated == NONE_UNDATED
+    assert preview(database, rule, by="system").undated == NONE_UNDATED
     for number in range(7):
         invoice(database, f"SD-{number}", due_on=None)
     database.execute("UPDATE invoices SET state = 'level_1' WHERE number = 'SD-6'")
-    found = preview(database, rule)
+    found = preview(database, rule, by="system")
     assert (found.candidates, found.undated.count) == (4, 6), "SD-6 is at another level"
     assert found.undated.first == ["SD-0", "SD-1", "SD-2", "SD-3", "SD-4"]
 
@@ -70,9 +70,9 @@ def test_a_run_reports_what_had_no_due_date_when_it_began(database_url: str) -> 
 
 def test_a_preview_of_another_day_decides_on_that_day(database: Connection) -> None:
     rule = open_chase(database)
-    before = preview(database, rule, on=date(2026, 11, 10))
+    before = preview(database, rule, by="system", on=date(2026, 11, 10))
     assert before.candidates == 0
-    later = preview(database, rule, on=date(2026, 12, 31))
+    later = preview(database, rule, by="system", on=date(2026, 12, 31))
     assert [one.number for one in later.mails[0].invoices] == ["FA-1", "FA-2", "FA-3"]
 
 
@@ -82,7 +82,7 @@ def test_a_preview_says_what_else_keeps_the_mails_back(database: Connection) -> 
     hold(database, account="sortie", because="moving", by="user:marie")
     stop(database, because="audit", by="user:marie")
     database.execute("UPDATE companies SET send_until = '09:00'")
-    said = "; ".join(preview(database, find_rule(database, str(rule.id))).notes)
+    said = "; ".join(preview(database, find_rule(database, str(rule.id)), by="system").notes)
     for reason in ("new prices", "moving", "audit", "not active", "from 2026-11-25 08:00"):
         assert reason in said
 
@@ -90,7 +90,7 @@ def test_a_preview_says_what_else_keeps_the_mails_back(database: Connection) -> 
 def test_a_preview_changes_nothing(database: Connection) -> None:
     rule = open_chase(database)
     journaled = one(database, "SELECT count(*) FROM journal")
-    preview(database, rule)
+    preview(database, rule, by="system")
     assert one(database, "SELECT count(*) FROM journal") == journaled
     assert one(database, "SELECT current_setting('plan_cache_mode')") == "force_generic_plan"
 
@@ -105,7 +105,7 @@ def test_a_preview_gives_the_verdicts_of_the_run(database_url: str) -> None:
             conn, company="NORD", customer="C-2", amount="75.00", currency="EUR", received_on=TODAY,
             reference="ACOMPTE", by="user:marie",
         )  # fmt: skip
-        found = preview(conn, rule)
+        found = preview(conn, rule, by="system")
     previewed = {one.invoice: (one.reason, one.detail) for one in found.left_out}
     previewed |= {one.number: ("reminded", "") for mail in found.mails for one in mail.invoices}
     run_id = decided_run(database_url, rule)

@@ -51,7 +51,8 @@ def explain(
     from operations.lookup import find_invoice  # noqa: PLC0415
 
     with desk(caller) as at:
-        found = explained(at.conn, find_invoice(at.conn, invoice, company), rule=rule, on=on.date() if on else None)
+        named = find_invoice(at.conn, invoice, company)
+        found = explained(at.conn, named, by=at.by, rule=rule, on=on.date() if on else None)
     if as_json:
         printing.print_json(_json(found, lang))
         return
@@ -60,7 +61,8 @@ def explain(
     for one in found.rules:
         _rule(out, one, lang)
     if not found.rules:
-        printing.heading(out, "No rule chases for this company.")
+        shared = " that is shared with you" if caller.login else ""
+        printing.heading(out, f"No rule{shared} chases for this company.")
     _past(out, found, lang)
 
 

@@ -39,7 +39,7 @@ def preview(caller: Caller, *, rule: str, on: datetime | None, lang: Language, a
     from operations.preview import preview as previewed  # noqa: PLC0415
 
     with desk(caller) as at:
-        found = previewed(at.conn, find_rule(at.conn, rule), on=on.date() if on else None)
+        found = previewed(at.conn, find_rule(at.conn, rule), by=at.by, on=on.date() if on else None)
     _show_preview(found, lang, as_json=as_json)
 
 
@@ -69,7 +69,7 @@ def run(
         if instant:
             by_hand.check_may_set_clock(at.conn, instant)
         if not yes:
-            found = previewed(at.conn, saved, on=instant.date() if instant else None)
+            found = previewed(at.conn, saved, by=at.by, on=instant.date() if instant else None)
         else:
             if instant:
                 by_hand.set_business_clock(at.conn, instant, by=at.by)

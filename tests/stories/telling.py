@@ -456,7 +456,7 @@ class Story:
     def why_not(self, number: str, rule: str) -> str:
         """What explain says of the invoice before a rule today; `reminded` where it would be."""
         with connect(self.url) as conn:
-            found = explain(conn, find_invoice(conn, number), rule=rule)
+            found = explain(conn, find_invoice(conn, number), by="system", rule=rule)
         return found.rules[0].reason
 
     def verdicts(self, rule: str) -> dict[str, str]:
