@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Any, TypedDict, get_args
 
 from letters.headers import check_address
 from operations.acting import acting, address, existing, line, lines, number, one_of, optional_line, person_name
@@ -16,6 +16,28 @@ if TYPE_CHECKING:
     from datetime import date
 
     from store.connection import Connection
+
+
+class CustomerValues(TypedDict, total=False):
+    """What is kept of a customer, beside contacts, tags, exclusion and holds."""
+
+    number: str
+    name: str
+    kind: CustomerKind
+    language: Language | None
+    email: str | None
+    postal_address: str
+    country: str
+    payment_terms_days: int | None
+    payment_method: str | None
+
+
+class ContactValues(TypedDict, total=False):
+    """What is kept of a contact, beside whose it is."""
+
+    name: str
+    email: str
+    language: Language | None
 
 
 def save_customer(
@@ -37,21 +59,19 @@ def save_customer(
 
     Contacts, tags, exclusion and holds stay as they are: they have operations of their own.
     """
-    one_of(kind, get_args(CustomerKind), field="kind")
-    _check_language(language)
-    check_country(country)
-    _check_terms(payment_terms_days)
-    values = {
-        "number": line(number, field="number"),
-        "name": person_name(name, field="name"),
-        "kind": kind,
-        "language": language,
-        "email": address(email, field="email"),
-        "postal_address": lines(postal_address, field="postal_address"),
-        "country": country,
-        "payment_terms_days": payment_terms_days,
-        "payment_method": optional_line(payment_method or "", field="payment_method") or None,
-    }
+    values = checked_customer(
+        CustomerValues(
+            number=number,
+            name=name,
+            kind=kind,
+            language=language,
+            email=email,
+            postal_address=postal_address,
+            country=country,
+            payment_terms_days=payment_terms_days,
+            payment_method=payment_method,
+        )
+    )
     with acting(conn, by=by, today=today):
         return save(conn, CUSTOMERS, values)
 
@@ -68,14 +88,9 @@ def save_contact(
     today: date | None = None,
 ) -> int:
     """Save a customer's contact by address, and make it the customer's for these roles. Returns the contact's id."""
-    _check_language(language)
     for role in roles:
         one_of(role, get_args(Role), field="roles")
-    values = {
-        "name": person_name(name, field="name"),
-        "email": check_address(email, field="email"),
-        "language": language,
-    }
+    values = checked_contact(ContactValues(name=name, email=email, language=language))
     with acting(conn, by=by, today=today):
         customer_id = customer_id_of(conn, customer)
         contact_id = save(conn, CONTACTS, values | {"customer_id": customer_id})
@@ -109,10 +124,42 @@ def customer_id_of(conn: Connection, number: str) -> int:
     return existing(id_of(conn, CUSTOMERS, {"number": number}), number, field="customer")
 
 
+def checked_customer(given: CustomerValues) -> dict[str, Any]:
+    """Return what was given, as it is kept. Raises InvalidInput."""
+    values: dict[str, Any] = dict(given)
+    if "number" in given:
+        values["number"] = line(given["number"], field="number")
+    if "name" in given:
+        values["name"] = person_name(given["name"], field="name")
+    if "kind" in given:
+        one_of(given["kind"], get_args(CustomerKind), field="kind")
+    if "language" in given:
+        _check_language(given["language"])
+    if "email" in given:
+        values["email"] = address(given["email"], field="email")
+    if "postal_address" in given:
+        values["postal_address"] = lines(given["postal_address"], field="postal_address")
+    if "country" in given:
+        check_country(given["country"])
+    if "payment_terms_days" in given:
+        number(given["payment_terms_days"], range(366), field="payment_terms_days")
+    if "payment_method" in given:
+        values["payment_method"] = optional_line(given["payment_method"] or "", field="payment_method") or None
+    return values
+
+
+def checked_contact(given: ContactValues) -> dict[str, Any]:
+    """Return what was given, as it is kept. Raises InvalidInput."""
+    values: dict[str, Any] = dict(given)
+    if "name" in given:
+        values["name"] = person_name(given["name"], field="name")
+    if "email" in given:
+        values["email"] = check_address(given["email"], field="email")
+    if "language" in given:
+        _check_language(given["language"])
+    return values
+
+
 def _check_language(language: Language | None) -> None:
     if language is not None:
         one_of(language, get_args(Language), field="language")
-
-
-def _check_terms(days: int | None) -> None:
-    number(days, range(366), field="payment_terms_days")

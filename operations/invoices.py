@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 LARGEST_PDF: Final = 10 * 1024 * 1024
 
+_DETAILS = ("total", "issued_on", "due_on", "payment_method", "factored", "dunning_contact_id", "billing_contact_id")
+
 
 class Changes(TypedDict, total=False):
     """What may be corrected; what is not given stays. `interlocutors`: addresses of its own contacts, by role."""
@@ -69,10 +71,10 @@ def issue(
         factored=factored,
         interlocutors=interlocutors or {},
     )
-    values = _checked(changes, currency)
+    values = checked(changes, currency)
     identity = {"company": company, "customer": customer, "number": line(number, field="number"), "currency": currency}
     addresses = values.pop("interlocutors")
-    standing = with_balance(_new(values["total"]), values["total"])
+    standing = new_standing(values["total"])
     with acting(conn, by=by, today=today):
         asked: dict[str, Any] = {role: addresses.get(role) for role in get_args(Role)}
         asked |= {"source_version": source_version}
@@ -85,12 +87,7 @@ def issue(
         existing(id_of(conn, COMPANIES, {"code": company}), company, field="company")
         customer_id_of(conn, customer)
         (invoice,) = invoices.lock(conn, company, [identity["number"]])
-        for field, was, now in (
-            ("customer", invoice.customer, customer),
-            ("currency", invoice.currency, currency),
-        ):
-            if was != now:
-                raise InvalidInput(field=field, value=now, reason=f"was {was}: cancel the invoice and issue another")
+        check_same(invoice, customer=customer, currency=currency)
         if source_version is None or source_version > invoice.source_version:
             _change(conn, invoice, values | {"interlocutors": addresses}, source_version)
         return invoice.id
@@ -105,7 +102,7 @@ def update(
     """
     with acting(conn, by=by, today=today):
         invoice = locked(conn, company, number)
-        return _change(conn, invoice, _checked(changes, invoice.currency), None)
+        return _change(conn, invoice, checked(changes, invoice.currency), None)
 
 
 def dispute(
@@ -190,12 +187,20 @@ def locked_all(conn: Connection, company: str, numbers: Sequence[str]) -> list[L
     return found
 
 
-def _new(total: Decimal) -> Standing:
-    return Standing(commercial_state="open", balance=total, position=Position("level_0"), cycle=1)
+def new_standing(total: Decimal) -> Standing:
+    """Where an invoice stands when it is issued: nothing to pay is paid."""
+    return with_balance(Standing(commercial_state="open", balance=total, position=Position("level_0"), cycle=1), total)
 
 
-def _checked(changes: Changes, currency: str) -> dict[str, Any]:
-    """Return what was given, as it is kept."""
+def check_same(invoice: LockedInvoice, *, customer: str, currency: str) -> None:
+    """Raise InvalidInput where an invoice would change what it never does."""
+    for field, was, now in (("customer", invoice.customer, customer), ("currency", invoice.currency, currency)):
+        if was != now:
+            raise InvalidInput(field=field, value=now, reason=f"was {was}: cancel the invoice and issue another")
+
+
+def checked(changes: Changes, currency: str) -> dict[str, Any]:
+    """Return what was given, as it is kept. Raises InvalidInput."""
     values: dict[str, Any] = dict(changes)
     if "total" in changes:
         values["total"] = amount(changes["total"], currency, field="total")
@@ -209,15 +214,25 @@ def _checked(changes: Changes, currency: str) -> dict[str, Any]:
     return values
 
 
+def details(invoice: LockedInvoice) -> dict[str, Any]:
+    """What may be corrected of an invoice, as it is."""
+    return {name: getattr(invoice, name) for name in _DETAILS}
+
+
+def corrected(invoice: LockedInvoice, changes: Mapping[str, Any]) -> tuple[dict[str, Any], Standing]:
+    """The details of an invoice once it is corrected, and where it then stands: a new total meets what was paid."""
+    after = {name: changes.get(name, was) for name, was in details(invoice).items()}
+    paid = invoice.total - invoice.balance
+    return after, with_balance(invoice.standing, after["total"] - paid)
+
+
 def _change(conn: Connection, invoice: LockedInvoice, changes: Mapping[str, Any], source_version: int | None) -> bool:
     """Write what differs, and what follows from a new total. False when nothing does."""
-    kept = ("total", "issued_on", "due_on", "payment_method", "factored", "dunning_contact_id", "billing_contact_id")
-    before = {name: getattr(invoice, name) for name in kept}
-    after = before | {name: changes[name] for name in kept if name in changes}
+    given = dict(changes)
     if "interlocutors" in changes:
-        after |= _interlocutors(conn, invoice, changes["interlocutors"])
-    paid = invoice.total - invoice.balance
-    standing = with_balance(invoice.standing, after["total"] - paid)
+        given |= _interlocutors(conn, invoice, changes["interlocutors"])
+    after, standing = corrected(invoice, given)
+    before = details(invoice)
     if after == before and source_version in (None, invoice.source_version):
         return False
     invoices.change(conn, invoice.id, after | {"source_version": source_version}, standing)

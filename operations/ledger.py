@@ -18,10 +18,11 @@ from workflow.money import amount as money
 
 if TYPE_CHECKING:
     from datetime import date
+    from decimal import Decimal
 
     from store.connection import Connection
     from store.invoices import LockedInvoice
-    from store.payments import Kind
+    from store.payments import Booked, Kind
 
 
 def record_payment(
@@ -104,6 +105,28 @@ def reverse(
         return _book(conn, entry, locked(conn, company, booked.invoice) if booked.invoice else None, "reversal")
 
 
+def checked_amount(amount: object, currency: str) -> Decimal:
+    """Return what is paid or credited. Raises InvalidInput for nothing, or less."""
+    exact = money(amount, currency, field="amount")
+    if exact <= 0:
+        raise InvalidInput(field="amount", value=amount, reason="must be more than nothing; reverse what was booked")
+    return exact
+
+
+def check_subject(invoice: LockedInvoice, *, customer: str, currency: str) -> None:
+    """Raise InvalidInput for money that cannot be this invoice's."""
+    if invoice.customer != customer:
+        raise InvalidInput(field="customer", value=customer, reason=f"the invoice is {invoice.customer}'s")
+    if invoice.currency != currency:
+        raise InvalidInput(field="currency", value=currency, reason=f"the invoice is in {invoice.currency}")
+
+
+def check_same(booked: Booked, entry: Entry, *, field: str = "reference") -> None:
+    """Raise InvalidInput where a reference is booked already and says something else."""
+    if any(getattr(booked, name) != value for name, value in asdict(entry).items()):
+        raise InvalidInput(field=field, value=entry.reference, reason="is booked already, with other content")
+
+
 def _record(
     conn: Connection,
     kind: Kind,
@@ -118,18 +141,13 @@ def _record(
     by: str,
     today: date | None,
 ) -> int:
-    exact = money(amount, currency, field="amount")
-    if exact <= 0:
-        raise InvalidInput(field="amount", value=amount, reason="must be more than nothing; reverse what was booked")
+    exact = checked_amount(amount, currency)
     reference = line(reference, field="reference")
     with acting(conn, by=by, today=today):
         subject = None
         if invoice is not None:
             subject = locked(conn, company, invoice)
-            if subject.customer != customer:
-                raise InvalidInput(field="customer", value=customer, reason=f"the invoice is {subject.customer}'s")
-            if subject.currency != currency:
-                raise InvalidInput(field="currency", value=currency, reason=f"the invoice is in {subject.currency}")
+            check_subject(subject, customer=customer, currency=currency)
         entry = Entry(
             company_id=subject.company_id
             if subject
@@ -152,8 +170,7 @@ def _book(conn: Connection, entry: Entry, invoice: LockedInvoice | None, field: 
         known = payments.by_reference(conn, entry.company_id, entry.reference)
         if known is None:
             raise InvalidInput(field="reference", value=entry.reference, reason="was reversed under another reference")
-        if any(getattr(known, name) != value for name, value in asdict(entry).items()):
-            raise InvalidInput(field=field, value=entry.reference, reason="is booked already, with other content")
+        check_same(known, entry, field=field)
         return known.id
     if invoice:
         standing = with_balance(invoice.standing, invoice.balance - entry.amount)

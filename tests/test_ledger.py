@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workflow.facts import CommercialState
-from workflow.ledger import SETTLING, Standing, as_commercial, with_balance
+from workflow.ledger import SETTLING, Standing, as_commercial, as_listed, with_balance
 from workflow.machine import STATES, Position
 
 UNSETTLED: list[CommercialState] = [state for state in get_args(CommercialState) if state not in SETTLING]
@@ -50,6 +50,23 @@ def test_a_cancelled_invoice_stays_cancelled_whatever_is_paid(balance: str) -> N
 
 def test_cancelling_a_paid_invoice_remembers_the_same_place() -> None:
     assert as_commercial(standing("paid", balance="0"), "cancelled") == standing("cancelled", balance="0")
+
+
+@pytest.mark.parametrize("state", UNSETTLED)
+def test_a_list_does_not_open_what_its_payments_cover(state: CommercialState) -> None:
+    assert as_listed(standing("paid", balance="0"), state) == standing("paid", balance="0")
+
+
+def test_a_list_may_cancel_what_is_paid_and_let_it_stand_again() -> None:
+    cancelled = as_listed(standing("paid", balance="0"), "cancelled")
+    assert cancelled == standing("cancelled", balance="0")
+    assert as_listed(cancelled, "disputed").commercial_state == "paid"
+
+
+@pytest.mark.parametrize("state", UNSETTLED)
+def test_a_list_says_whether_an_invoice_is_disputed_or_refused(state: CommercialState) -> None:
+    assert as_listed(standing("open"), state) == standing(state)
+    assert as_listed(standing("cancelled"), state).cycle == 4
 
 
 @given(st.lists(st.sampled_from(get_args(CommercialState)), max_size=8), st.sampled_from(BEHIND))

@@ -51,3 +51,14 @@ def with_balance(standing: Standing, balance: Decimal) -> Standing:
             return as_commercial(moved, "open")
         case _:
             return moved
+
+
+def as_listed(standing: Standing, state: CommercialState) -> Standing:
+    """Follow a list from the invoicing system: its word counts, but what the ledger covers stays paid.
+
+    `state` is never paid: that is what payments say.
+    """
+    if state == standing.commercial_state or (standing.commercial_state == "paid" and state != "cancelled"):
+        return standing
+    told = as_commercial(standing, state)
+    return with_balance(told, told.balance)
