@@ -1,0 +1,61 @@
+"""YAML without its traps."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from operations.yaml_text import LARGEST, dump, load
+from workflow.errors import InvalidInput
+
+
+def test_every_plain_value_is_text() -> None:
+    text = "country: NO\nactive: on\nnumber: 007\nday: 2026-11-24\nnothing: ~\nempty:\n"
+    assert load(text) == {
+        "country": "NO",
+        "active": "on",
+        "number": "007",
+        "day": "2026-11-24",
+        "nothing": "~",
+        "empty": "",
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a: 1\nb: 2\na: 3", r"line 3: is given twice \(got 'a: 3'\)"),
+        ("a: &x [1]\nb: *x", "line 2: an alias is not taken"),
+        ("a: !!int 3", "line 1: a tag is not taken"),
+        ("!!python/object/apply:os.system ['true']", "line 1: a tag is not taken"),
+        ("a: [", "line 1: is no YAML"),
+        ("\x00", "file: is no YAML"),
+        ("- " * 50, "line 1: is nested too deeply"),
+        ("? [a]\n: b", "line 1: a key must be a word"),
+        ("a" * (LARGEST + 1), "file: is larger than 1 MiB"),
+    ],
+)
+def test_what_is_not_plain_yaml_is_refused_with_its_line(text: str, message: str) -> None:
+    with pytest.raises(InvalidInput, match=message):
+        load(text)
+
+
+@given(st.text(max_size=200))
+def test_no_text_is_worse_than_refused(text: str) -> None:
+    with suppress(InvalidInput):
+        load(text)
+
+
+PLAIN = st.text(st.characters(exclude_categories=["Cs", "Cc", "Cn"]))
+
+
+@given(
+    st.recursive(
+        PLAIN, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(PLAIN, inner, max_size=3), max_leaves=8
+    )
+)
+def test_what_is_written_is_read_back(value: object) -> None:
+    assert load(dump(value)) == value
