@@ -40,6 +40,7 @@ def save_account(
     password_ref: str | None = None,
     max_connections: int = 8,
     per_minute: int | None = None,
+    because: str = "",
     by: str,
     today: date | None = None,
 ) -> int:
@@ -72,7 +73,7 @@ def save_account(
         "max_connections": max_connections,
         "per_minute": per_minute,
     }
-    with acting(conn, by=by, today=today):
+    with acting(conn, by=by, because=because, today=today):
         company_id = existing(id_of(conn, COMPANIES, {"code": company}), company, field="company") if company else None
         user_id = existing(id_of(conn, USERS, {"login": user}), user, field="user") if user else None
         before = lock_account(conn, name)

@@ -51,6 +51,7 @@ def save_company(
     send_until: time | None = time(19),
     send_on_holidays: bool = False,
     min_days_between_mails: int | None = None,
+    because: str = "",
     by: str,
     today: date | None = None,
 ) -> int:
@@ -81,7 +82,7 @@ def save_company(
         "send_on_holidays": send_on_holidays,
         "min_days_between_mails": min_days_between_mails,
     }
-    with acting(conn, by=by, today=today):
+    with acting(conn, by=by, because=because, today=today):
         return save(conn, COMPANIES, values)
 
 

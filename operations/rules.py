@@ -42,6 +42,7 @@ def save_rule(
     company: str,
     account: str,
     owner: str | None = None,
+    because: str = "",
     by: str,
     now: datetime,
 ) -> Saved:
@@ -55,9 +56,9 @@ def save_rule(
     optional_line(rule.title, field="title")
     _check_texts(rule)
     _check_addresses(rule)
-    with acting(conn, by=by):
+    with acting(conn, by=by, because=because):
         seller = _company(conn, company)
-        act(conn, actor=by, today=seller.day(now))
+        act(conn, actor=by, because=because, today=seller.day(now))
         if seller.language not in rule.texts:
             raise InvalidInput(
                 field="texts", value=sorted(rule.texts), reason=f"{seller.language} is needed: what is missing uses it"

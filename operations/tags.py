@@ -29,12 +29,13 @@ def save_category(
     title: str,
     collapsed: bool = False,
     one_only: bool = False,
+    because: str = "",
     by: str,
     today: date | None = None,
 ) -> int:
     """Save a category by title. `one_only`: a tag of it replaces the others; what is tagged now stays."""
     values = {"title": line(title, field="title"), "collapsed": collapsed, "one_only": one_only}
-    with acting(conn, by=by, today=today):
+    with acting(conn, by=by, because=because, today=today):
         return save(conn, CATEGORIES, values)
 
 
@@ -44,6 +45,7 @@ def save_tag(
     title: str,
     colour: str = GREY,
     category: str | None = None,
+    because: str = "",
     by: str,
     today: date | None = None,
 ) -> int:
@@ -52,7 +54,7 @@ def save_tag(
     if not _COLOUR.fullmatch(colour):
         raise InvalidInput(field="colour", value=colour, reason="must be six hex digits, such as #6b7280")
     values: dict[str, object] = {"title": line(title, field="title"), "colour": colour, "category_id": None}
-    with acting(conn, by=by, today=today):
+    with acting(conn, by=by, because=because, today=today):
         if category is not None:
             values["category_id"] = existing(id_of(conn, CATEGORIES, {"title": category}), category, field="category")
         return save(conn, TAGS, values)
@@ -116,6 +118,7 @@ def ids_to_put(conn: Connection, titles: Sequence[str]) -> list[int]:
 
 def existing_ids(conn: Connection, titles: Sequence[str]) -> list[int]:
     """The ids of these tags. Raises InvalidInput naming those that do not exist."""
+    titles = [line(title, field="tags") for title in titles]
     known = labels.tag_ids(conn, titles)
     all_existing(titles, known, field="tags")
     return list(known.values())
