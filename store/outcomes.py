@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from store.connection import Connection
 
 Outcome = Literal["planned", "accepted", "in_doubt", "dropped", "failed"]
+Attempt = tuple[int, int, str, str | None]
 
 _HELD = """
 SELECT ri.invoice_id, i.state, i.before_settled
@@ -134,7 +135,7 @@ def settle_invoices(
     conn.execute(_OUTCOME, parameters | {"outcome": outcome})
 
 
-def note(conn: Connection, attempts: Sequence[tuple[int, int, str, str | None]]) -> None:
+def note(conn: Connection, attempts: Sequence[Attempt]) -> None:
     """Append (reminder, fence, step, detail) to the ledger of attempts."""
     if attempts:
         ids, fences, steps, details = (list(column) for column in zip(*attempts, strict=True))

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from store.companies import Company
     from store.connection import Connection
+    from store.outcomes import Attempt
 
 _BEGIN = f"""
 SELECT pg_try_advisory_xact_lock_shared({GATES_LOCK}), coalesce(business_now, now()) FROM settings
@@ -50,8 +51,8 @@ RETURNING r.id
 """
 _MAILS = """
 INSERT INTO mails (reminder_id, fence, subject, letter, sha256)
-SELECT * FROM unnest(%(ids)s::bigint[], %(fences)s::int[], %(subjects)s::text[], %(letters)s::bytea[],
-                     %(hashes)s::bytea[])
+SELECT * FROM unnest(%(ids)s::bigint[], %(fences)s::int[], %(subjects)s::text[], %(letters)b::bytea[],
+                     %(hashes)b::bytea[])
 ON CONFLICT (reminder_id, fence) DO NOTHING
 """
 _SENT = """
@@ -126,7 +127,7 @@ def tick(
     The caller releases the dots only after this has returned. Raises psycopg.Error: then nothing of it is known to have
     happened, and an uploaded mail must be given up without its dot.
     """
-    with conn.transaction():
+    with conn.pipeline(), conn.transaction():
         held = _lock(conn, uploaded, answered)
         ending = [mail for mail in answered if held.has(mail.reminder_id, mail.invoice_ids)]
         days = {mail.reminder_id: companies[mail.company_id].day(held.now) for mail in ending}
@@ -146,8 +147,8 @@ def tick(
             outcomes.move(conn, {one: held.positions[one] for one in counted}, "confirm", counted)
             outcomes.effects_due(conn, sorted(done.sent))
             _keep(conn, kept)
-            outcomes.note(conn, [(mail.reminder_id, mail.fence, "armed", None) for mail in kept])
-            outcomes.note(conn, [(mail.reminder_id, mail.fence, "accepted", mail.reply) for mail in ending])
+            tried: list[Attempt] = [(mail.reminder_id, mail.fence, "armed", None) for mail in kept]
+            outcomes.note(conn, [*tried, *((mail.reminder_id, mail.fence, "accepted", mail.reply) for mail in ending)])
     return done
 
 

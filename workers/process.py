@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
     from workers.settings import Settings
 
+# What waits at the workers lasts longer than a breath at any rate measured, and each round asks for more at once.
+_BREATH_S = 0.1
 _PAUSE_S = 0.2
 
 
@@ -68,7 +70,7 @@ def working(settings: Settings, *, threads: int) -> Generator[None]:
         sender.start()
         broker = make_broker(settings.redis_url)
         actors.declare(broker, office, sender)
-        worker = Worker(broker, queues=set(QUEUES.values()), worker_threads=threads, worker_timeout=100)
+        worker = Worker(broker, queues=set(QUEUES.values()), worker_threads=threads, worker_timeout=1000)
         worker.start()
         try:
             yield
@@ -112,7 +114,7 @@ def schedule(settings: Settings, stop: threading.Event) -> None:
             given = 0
             with _going_on("relay"):
                 given = relay(connections, hints, settings)
-            stop.wait(0.01 if given else _PAUSE_S)
+            stop.wait(_BREATH_S if given else _PAUSE_S)
 
 
 @contextlib.contextmanager

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 Fate = Literal["sent", "withdrawn", "not_started", "refused", "unreachable", "disarmed", "unknown"]
 
-_GATHER_S = 0.003
+_GATHER_S = 0.025
 _IDLE_S = 10.0
 _PATIENCE_S = 30.0
 _STUCK_S = 5.0
@@ -74,6 +74,7 @@ class _Item:
     ready: Ready
     done: Future[Delivery] = field(default_factory=Future)
     started: bool = False
+    moving_since: float = 0.0
     armed: asyncio.Future[bool] | None = None
     arming_since: float = 0.0
     reply: Reply | None = None
@@ -110,6 +111,7 @@ class Sender:
         self._answered: list[_Item] = []
         self._alone: list[_Item] = []
         self._held: set[_Item] = set()
+        self._moving: set[_Item] = set()
         self._companies: dict[int, Company] = {}
         self._ticking = ThreadPoolExecutor(1, "relance-tick")
         self._settling = ThreadPoolExecutor(1, "relance-settle")
@@ -231,13 +233,18 @@ class Sender:
         connection: SmtpConnection | None = None
         try:
             while self._serving[account_id] <= self._share(account_id):
-                async with asyncio.timeout(_IDLE_S):
-                    item = await self._waiting[account_id].get()
+                waiting = self._waiting[account_id]
+                if waiting.empty():
+                    async with asyncio.timeout(_IDLE_S):
+                        item = await waiting.get()
+                else:
+                    item = waiting.get_nowait()
                 self._taken_at[account_id] = boottime()
                 if item is None:
                     break
                 if not item.started:
                     item.started = True
+                    self._move(item)
                     connection = await self._send(item, connection)
                 if self._somebody_starves():
                     break
@@ -293,6 +300,7 @@ class Sender:
 
     async def _dot(self, item: _Item, connection: SmtpConnection) -> SmtpConnection | None:
         """The final dot of an armed mail, and its answer."""
+        self._move(item)
         try:
             item.reply = await connection.dot(self._settings.answer_s)
         except Refused as refusal:
@@ -303,7 +311,7 @@ class Sender:
             self._decide(item, Delivery("unknown", error=f"{type(error).__name__}: {error}"))
             return None
         self._answered.append(item)
-        self._stirred.set()
+        self._rest(item)
         return connection
 
     async def _after_refusal(self, connection: SmtpConnection | None, refusal: Refused) -> SmtpConnection | None:
@@ -323,16 +331,31 @@ class Sender:
     async def _arm(self, item: _Item) -> bool:
         item.armed = self._loop.create_future()
         self._uploaded.append(item)
-        self._stirred.set()
+        self._rest(item)
         return await item.armed
 
     async def _gather(self) -> None:
-        """Let the tick be worth its commit: wait a moment for the connections that are about to be ready."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_GATHER_S):
-                while len(self._uploaded) < sum(self._serving.values()):
+        """Let the tick be worth its commit: wait for the mails that a connection has just begun to move.
+
+        A slow server's mail stops counting once its step has taken a moment, so it keeps the others waiting for no
+        longer; and each connection stands still until the tick once its next mail is uploaded.
+        """
+        while self._moving:
+            rest = max(item.moving_since for item in self._moving) + _GATHER_S - self._loop.time()
+            if rest <= 0:
+                return
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(rest):
                     await self._stirred.wait()
-                    self._stirred.clear()
+            self._stirred.clear()
+
+    def _move(self, item: _Item) -> None:
+        item.moving_since = self._loop.time()
+        self._moving.add(item)
+
+    def _rest(self, item: _Item) -> None:
+        self._moving.discard(item)
+        self._stirred.set()
 
     async def _tick(self) -> None:
         uploaded, self._uploaded = self._uploaded, []
@@ -414,6 +437,7 @@ class Sender:
 
     def _decide(self, item: _Item, delivery: Delivery) -> None:
         """Write down what became of a mail that was not sent, then let its actor know."""
+        self._rest(item)
         self._loop.run_in_executor(self._settling, self._write_down, item, delivery)
 
     def _write_down(self, item: _Item, delivery: Delivery) -> None:

@@ -134,20 +134,26 @@ class SmtpConnection:
     async def _replies(self, count: int) -> list[Reply]:
         """The answers to pipelined commands. A server that refused the mail or its reader may hang up on the rest."""
         replies: list[Reply] = []
-        while len(replies) < count:
-            try:
-                replies.append(await self._reply(_STEP_S))
-            except Unreachable:
-                if all(reply.code < 400 for reply in replies[:2]):
-                    raise
-                self.abort()
-                replies += [Reply(503, "not asked")] * (count - len(replies))
+        try:
+            await self._read_replies(replies, count, _STEP_S)
+        except Unreachable:
+            if all(reply.code < 400 for reply in replies[:2]):
+                raise
+            self.abort()
+            replies += [Reply(503, "not asked")] * (count - len(replies))
         return replies
 
     async def _reply(self, timeout_s: float) -> Reply:
+        replies: list[Reply] = []
+        await self._read_replies(replies, 1, timeout_s)
+        return replies[0]
+
+    async def _read_replies(self, replies: list[Reply], count: int, timeout_s: float) -> None:
+        """Append what the server answers, as it comes: what was read before a failure is known. Raises Unreachable."""
         try:
             async with asyncio.timeout(timeout_s):
-                return await self._read_reply()
+                while len(replies) < count:
+                    replies.append(await self._read_reply())
         except TimeoutError:
             raise Unreachable(f"no answer within {timeout_s:g} s") from None
         except (OSError, asyncio.IncompleteReadError) as error:
@@ -170,6 +176,10 @@ class SmtpConnection:
         raise ValueError("endless")
 
     async def _drained(self) -> None:
+        """Wait until the system has taken all that was written; most often it has."""
+        transport = self._writer.transport
+        if not transport.is_closing() and transport.get_write_buffer_size() == 0:
+            return
         try:
             async with asyncio.timeout(_STEP_S):
                 await self._writer.drain()
@@ -292,7 +302,8 @@ def stuffed(content: bytes) -> bytes:
 
     Raises ValueError for a bare CR or LF, which some servers take for the end of a mail.
     """
-    if content.count(b"\r\n") != content.count(b"\n") or content.count(b"\r\n") != content.count(b"\r"):
+    ends = content.count(b"\r\n")
+    if ends != content.count(b"\n") or ends != content.count(b"\r"):
         raise ValueError("a bare CR or LF in a mail")
     lines = content if content.endswith(b"\r\n") else content + b"\r\n"
     doubled = lines.replace(b"\r\n.", b"\r\n..")
