@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+import re
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import yaml
 
 from workflow.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
+    from collections.abc import Callable
 
 LARGEST: Final = 1024 * 1024
 _DEEPEST: Final = 20
+# What no block holds as it is: controls, tabs among them, breaks that YAML would make plain ones, no characters at all.
+_NO_BLOCK: Final = re.compile("[^\n\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
+
+Answer = TypeVar("Answer")
 
 
 class _Loader(yaml.SafeLoader):
@@ -34,7 +39,8 @@ class _Loader(yaml.SafeLoader):
         self._depth -= 1
         return node
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, object]:  # noqa: FBT001, FBT002 - as PyYAML declares it
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:  # noqa: ANN401 - as PyYAML declares it
+        node: yaml.MappingNode = super().compose_mapping_node(anchor)
         seen: set[str] = set()
         for key, _ in node.value:
             if not isinstance(key, yaml.ScalarNode):
@@ -42,7 +48,7 @@ class _Loader(yaml.SafeLoader):
             if key.value in seen:
                 raise _Unwelcome(key.start_mark, "is given twice")
             seen.add(key.value)
-        return super().construct_mapping(node, deep=deep)
+        return node
 
 
 class _Unwelcome(yaml.MarkedYAMLError):
@@ -52,26 +58,63 @@ class _Unwelcome(yaml.MarkedYAMLError):
         super().__init__(problem=problem, problem_mark=mark)
 
 
+class Block(str):
+    """A text that `dump` writes as a block, as it does those of several lines."""
+
+    __slots__ = ()
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes texts of several lines as they stand, spaces at a line's end too: in Markdown they break the line."""
+
+    def analyze_scalar(self, scalar: str) -> Any:  # noqa: ANN401 - PyYAML's own class
+        analysis = super().analyze_scalar(scalar)
+        analysis.allow_block = not _NO_BLOCK.search(scalar)
+        return analysis
+
+    def ignore_aliases(self, data: object) -> bool:
+        del data
+        return True
+
+    def represent_text(self, text: str) -> yaml.ScalarNode:
+        style = "|" if text and (isinstance(text, Block) or "\n" in text) else None
+        return self.represent_scalar("tag:yaml.org,2002:str", str(text), style=style)
+
+
+_Dumper.add_representer(str, _Dumper.represent_text)
+_Dumper.add_representer(Block, _Dumper.represent_text)
+
+
 def load(text: str) -> object:
     """Read one YAML document: mappings, lists and text, no other type. Raises InvalidInput, naming the line."""
+    return _parsed(text, _Loader.get_single_data)
+
+
+def read(text: str) -> yaml.Node | None:
+    """Read one YAML document as nodes, which know their lines; None where there is none. Raises InvalidInput."""
+    return _parsed(text, _Loader.get_single_node)
+
+
+def dump(value: object) -> str:
+    """Write mappings, lists and text as `load` reads them, keys in their order."""
+    written: str = yaml.dump(value, Dumper=_Dumper, allow_unicode=True, sort_keys=False, width=120)
+    return written
+
+
+def _parsed(text: str, ask: Callable[[_Loader], Answer]) -> Answer:
     if len(text) > LARGEST:
         raise InvalidInput(field="file", value=f"{len(text)} characters", reason="is larger than 1 MiB")
     try:
-        return yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader, stricter than its own
+        return ask(_Loader(text))
     except yaml.MarkedYAMLError as wrong:
         mark = wrong.problem_mark or wrong.context_mark
         number = mark.line if mark else 0
         said = wrong.problem or wrong.context or "cannot be read"
         reason = said if isinstance(wrong, _Unwelcome) else f"is no YAML: {said}"
         raise InvalidInput(field=f"line {number + 1}", value=_line(text, number), reason=reason) from None
-    except yaml.YAMLError as wrong:
+    # An escape or a version beyond all numbers is a ValueError or an OverflowError of Python's.
+    except (yaml.YAMLError, ValueError, OverflowError) as wrong:
         raise InvalidInput(field="file", value=text[:40], reason=f"is no YAML: {str(wrong).splitlines()[0]}") from None
-
-
-def dump(value: object) -> str:
-    """Write mappings, lists and text as `load` reads them, keys in their order."""
-    written: str = yaml.safe_dump(value, allow_unicode=True, sort_keys=False, width=120)
-    return written
 
 
 def _line(text: str, number: int) -> str:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from operations.yaml_text import LARGEST, dump, load
+from operations.yaml_text import LARGEST, Block, dump, load, read
 from workflow.errors import InvalidInput
 
 
@@ -33,6 +33,8 @@ def test_every_plain_value_is_text() -> None:
         ("!!python/object/apply:os.system ['true']", "line 1: a tag is not taken"),
         ("a: [", "line 1: is no YAML"),
         ("\x00", "file: is no YAML"),
+        ('"\\UFFFFFFFF"', "file: is no YAML"),
+        ("%YAML 1." + "9" * 5000 + "\n---\na", "file: is no YAML"),
         ("- " * 50, "line 1: is nested too deeply"),
         ("? [a]\n: b", "line 1: a key must be a word"),
         ("a" * (LARGEST + 1), "file: is larger than 1 MiB"),
@@ -59,3 +61,26 @@ PLAIN = st.text(st.characters(exclude_categories=["Cs", "Cc", "Cn"]))
 )
 def test_what_is_written_is_read_back(value: object) -> None:
     assert load(dump(value)) == value
+
+
+def test_nodes_know_their_lines_and_are_refused_alike() -> None:
+    node = read("a: 1\nb:\n  c: 2\n")
+    assert node is not None
+    assert [key.start_mark.line + 1 for key, _ in node.value] == [1, 2]
+    assert read("# nothing") is None
+    with pytest.raises(InvalidInput, match="line 2: is given twice"):
+        read("a: 1\na: 2")
+
+
+TEXTS = st.text(st.characters(exclude_categories=["Cs", "Cc", "Cn", "Zl", "Zp"]) | st.sampled_from(" \n#-:'\""))
+
+
+@given(st.dictionaries(PLAIN, TEXTS | TEXTS.map(Block)))
+def test_texts_of_several_lines_are_read_back_to_the_last_space(value: object) -> None:
+    assert load(dump(value)) == value
+
+
+def test_a_text_of_several_lines_is_written_as_it_stands() -> None:
+    assert dump({"a": "to be continued  \nhere\n", "b": Block("one")}) == (
+        "a: |\n  to be continued  \n  here\nb: |-\n  one\n"
+    )
