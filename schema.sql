@@ -572,8 +572,6 @@ CREATE TRIGGER contacts_journal AFTER INSERT OR UPDATE OR DELETE ON contacts FOR
     EXECUTE FUNCTION journal_row('contact', 'id', 'name,email', 'created_at');
 CREATE TRIGGER payments_journal AFTER INSERT ON payments FOR EACH ROW
     EXECUTE FUNCTION journal_row('payment', 'id', 'reference', 'recorded_at');
-CREATE TRIGGER pauses_journal AFTER INSERT OR UPDATE ON pauses FOR EACH ROW
-    EXECUTE FUNCTION journal_row('pause', 'id', 'reason', 'created_at');
 CREATE TRIGGER tag_categories_journal AFTER INSERT OR UPDATE OR DELETE ON tag_categories FOR EACH ROW
     EXECUTE FUNCTION journal_row('tag_category', 'id', '', '');
 CREATE TRIGGER tags_journal AFTER INSERT OR UPDATE OR DELETE ON tags FOR EACH ROW
@@ -607,6 +605,36 @@ CREATE TRIGGER taggings_added AFTER INSERT ON taggings REFERENCING NEW TABLE AS 
     FOR EACH STATEMENT EXECUTE FUNCTION journal_taggings();
 CREATE TRIGGER taggings_removed AFTER DELETE ON taggings REFERENCING OLD TABLE AS changed
     FOR EACH STATEMENT EXECUTE FUNCTION journal_taggings();
+
+-- And so do pauses; of their reasons the hash alone is kept.
+CREATE FUNCTION journal_pauses() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF TG_OP = 'INSERT' THEN
+        INSERT INTO journal (subject, subject_id, change)
+        SELECT 'pause', id, jsonb_strip_nulls(jsonb_build_object(
+                   'id', old_new(NULL, id), 'invoice_id', old_new(NULL, invoice_id),
+                   'customer_id', old_new(NULL, customer_id), 'promise', old_new(NULL, promise),
+                   'reason', old_new(NULL, 'sha256:' || encode(sha256(convert_to(lower(reason), 'UTF8')), 'hex')),
+                   'until_on', old_new(NULL, until_on), 'lifted_at', old_new(NULL, lifted_at)))
+          FROM changed;
+    ELSE
+        INSERT INTO journal (subject, subject_id, change)
+        SELECT 'pause', c.id, c.change
+          FROM (SELECT n.id, jsonb_strip_nulls(jsonb_build_object(
+                    'promise', old_new(o.promise, n.promise),
+                    'reason', old_new('sha256:' || encode(sha256(convert_to(lower(o.reason), 'UTF8')), 'hex'),
+                                      'sha256:' || encode(sha256(convert_to(lower(n.reason), 'UTF8')), 'hex')),
+                    'until_on', old_new(o.until_on, n.until_on),
+                    'lifted_at', old_new(o.lifted_at, n.lifted_at))) AS change
+                  FROM old_rows o JOIN changed n USING (id)) AS c
+         WHERE c.change <> '{}';
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER pauses_journal_new AFTER INSERT ON pauses REFERENCING NEW TABLE AS changed
+    FOR EACH STATEMENT EXECUTE FUNCTION journal_pauses();
+CREATE TRIGGER pauses_journal AFTER UPDATE ON pauses REFERENCING OLD TABLE AS old_rows NEW TABLE AS changed
+    FOR EACH STATEMENT EXECUTE FUNCTION journal_pauses();
 
 -- What hangs on a customer or an invoice raises its version too, so that a mail armed on old facts is armed no more.
 CREATE FUNCTION touch_owner() RETURNS trigger LANGUAGE plpgsql AS $$
