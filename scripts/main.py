@@ -90,6 +90,16 @@ COMMANDS: Final[dict[str, Entry]] = {
             "relance user password claire",
         ),
     ),
+    "backup": Entry(
+        "scripts.commands.backups:backup",
+        "Write the private database to a file.",
+        ("relance backup relance-2026-11-24.backup",),
+    ),
+    "restore": Entry(
+        "scripts.commands.backups:restore",
+        "Make the private database what a backup says.",
+        ("relance restore relance-2026-11-24.backup", "relance restore relance-2026-11-24.backup --replace --yes"),
+    ),
     "sink": Entry(
         "scripts.sink:main",
         "Take every mail on this machine, deliver none.",

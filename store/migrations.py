@@ -50,8 +50,8 @@ def version(conn: Connection) -> int:
     return row[0] if row else 0
 
 
-def migrate(conn: Connection) -> list[str]:
-    """Apply what is missing, each step with its record in one transaction.
+def migrate(conn: Connection, *, until: int | None = None) -> list[str]:
+    """Apply what is missing, up to step `until` where one is named, each step with its record in one transaction.
 
     Returns the names applied; none the second time.
     """
@@ -59,7 +59,7 @@ def migrate(conn: Connection) -> list[str]:
     for number, path in steps():
         with conn.transaction():
             conn.execute(_LOCK)
-            if version(conn) < number:
+            if version(conn) < number and (until is None or number <= until):
                 conn.execute("SET LOCAL statement_timeout = 0")
                 conn.execute(path.read_bytes())  # our own file
                 conn.execute(_RECORD, {"number": number, "name": path.stem})
