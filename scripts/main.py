@@ -100,6 +100,19 @@ COMMANDS: Final[dict[str, Entry]] = {
         "Make the private database what a backup says.",
         ("relance restore relance-2026-11-24.backup", "relance restore relance-2026-11-24.backup --replace --yes"),
     ),
+    "batch": Entry(
+        "scripts.commands.batching:batch",
+        "Make the same change on many invoices.",
+        (
+            'relance batch --filter "level = 0 and days_overdue >= 60" --set-level 2 --set-last-reminded 2026-11-02'
+            ' --because "reminded by the old system"',
+            'relance batch --invoices FA-1,FA-2 --add-tag litige --pause 2026-12-31 --because "being checked" --yes',
+        ),
+    ),
+    "batches": Entry("scripts.commands.batching:batches", "List the latest batches.", ("relance batches --limit 5",)),
+    "undo": Entry(
+        "scripts.commands.batching:undo", "Take a batch back.", ('relance undo 12 --because "wrong filter" --yes',)
+    ),
     "sink": Entry(
         "scripts.sink:main",
         "Take every mail on this machine, deliver none.",
