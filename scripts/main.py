@@ -104,8 +104,7 @@ COMMANDS: Final[dict[str, Entry]] = {
         "scripts.commands.batching:batch",
         "Make the same change on many invoices.",
         (
-            'relance batch --filter "level = 0 and days_overdue >= 60" --set-level 2 --set-last-reminded 2026-11-02'
-            ' --because "reminded by the old system"',
+            'relance batch --filter "level = 0" --set-level 2 --set-last-reminded 2026-11-02 --because "old system"',
             'relance batch --invoices FA-1,FA-2 --add-tag litige --pause 2026-12-31 --because "being checked" --yes',
         ),
     ),
