@@ -32,15 +32,21 @@ SELECT co.id, cu.id, %(number)s::text, %(currency)s::text, %(total)s::numeric, %
 ON CONFLICT (company_id, number) DO NOTHING
 RETURNING id, dunning_contact_id, billing_contact_id
 """
-_LOCK = """
+# What a LockedInvoice says.
+SELECT = """
 SELECT i.id, i.company_id, i.customer_id, cu.number AS customer, i.number, i.currency, i.total, i.balance, i.issued_on,
        i.due_on, i.payment_method, i.factored, i.dunning_contact_id, i.billing_contact_id, i.commercial_state,
        i.source_version, i.state, i.before_settled, i.level, i.cycle, i.last_reminded_on
   FROM invoices i JOIN companies co ON co.id = i.company_id JOIN customers cu ON cu.id = i.customer_id
+"""
+_LOCK = (
+    SELECT
+    + """
  WHERE co.code = %(company)s::text AND i.number = ANY(%(numbers)s::text[])
  ORDER BY i.id
    FOR NO KEY UPDATE OF i
 """
+)
 _DETAILS = """
 UPDATE invoices
    SET total = %(total)s::numeric, issued_on = %(issued_on)s::date, due_on = %(due_on)s::date,
@@ -151,7 +157,7 @@ class Issued:
 
 def issue(conn: Connection, values: Mapping[str, object], standing: Standing) -> Issued | None:
     """Make an invoice; None when the company has one of this number, or when company or customer is unknown."""
-    parameters = dict(values) | _placed(standing)
+    parameters = dict(values) | placed(standing)
     with conn.cursor(row_factory=class_row(Issued)) as cursor:
         return cursor.execute(_ISSUE, parameters).fetchone()
 
@@ -164,7 +170,7 @@ def lock(conn: Connection, company: str, numbers: Sequence[str]) -> list[LockedI
 
 def change(conn: Connection, invoice_id: int, details: Mapping[str, object], standing: Standing) -> None:
     """Write the details of a locked invoice, and where it then stands."""
-    conn.execute(_DETAILS, dict(details) | _placed(standing) | {"id": invoice_id})
+    conn.execute(_DETAILS, dict(details) | placed(standing) | {"id": invoice_id})
 
 
 def place(conn: Connection, standings: Mapping[int, Standing]) -> None:
@@ -212,7 +218,8 @@ def attach(conn: Connection, invoice_id: int, *, sha256: bytes, content: bytes, 
     return conn.execute(_ATTACH, {"invoice_id": invoice_id, "sha256": sha256, "name": name}).rowcount == 1
 
 
-def _placed(standing: Standing) -> dict[str, object]:
+def placed(standing: Standing) -> dict[str, object]:
+    """Where an invoice stands, by column."""
     return {
         "balance": standing.balance,
         "commercial_state": standing.commercial_state,

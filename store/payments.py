@@ -22,12 +22,13 @@ VALUES (%(company_id)s::bigint, %(customer_id)s::bigint, %(invoice_id)s::bigint,
 ON CONFLICT DO NOTHING
 RETURNING id
 """
-_BY_REFERENCE = """
+# What a Booked row says.
+SELECT = """
 SELECT p.id, p.company_id, p.customer_id, p.invoice_id, i.number AS invoice, p.kind, p.reference, p.currency, p.amount,
        p.received_on, p.reverses_id
   FROM payments p LEFT JOIN invoices i ON i.id = p.invoice_id
- WHERE p.company_id = %(company_id)s::bigint AND p.reference = %(reference)s::text
 """
+_BY_REFERENCE = SELECT + " WHERE p.company_id = %(company_id)s::bigint AND p.reference = %(reference)s::text"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
