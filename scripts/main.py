@@ -112,6 +112,11 @@ COMMANDS: Final[dict[str, Entry]] = {
     "undo": Entry(
         "scripts.commands.batching:undo", "Take a batch back.", ('relance undo 12 --because "wrong filter" --yes',)
     ),
+    "bounces": Entry(
+        "scripts.commands.bounces:bounces",
+        "Read what comes back.",
+        ("relance bounces classify mails --json",),
+    ),
     "sink": Entry(
         "scripts.sink:main",
         "Take every mail on this machine, deliver none.",
