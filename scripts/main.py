@@ -41,6 +41,20 @@ COMMANDS: Final[dict[str, Entry]] = {
     "scheduler": Entry("scripts.commands.serving:scheduler", "Run a scheduler.", ("relance scheduler",)),
     "migrate": Entry("scripts.commands.serving:migrate", "Bring the database up to date.", ("relance migrate",)),
     "status": Entry("scripts.commands.standing:status", "Show how everything stands.", ("relance status --json",)),
+    "rules": Entry(
+        "scripts.commands.rules:rules",
+        "Look at rules, check them, keep them in a file.",
+        (
+            "relance rules list",
+            'relance rules show "Relance 1" --lang fr',
+            "relance rules next --days 14",
+            "relance rules export rules.yaml",
+            "relance rules check rules.yaml",
+            'relance rules import rules.yaml --because "firmer texts"',
+            'relance rules activate "Relance 1"',
+            'relance rules deactivate "Relance 1"',
+        ),
+    ),
     "preview": Entry(
         "scripts.commands.running:preview",
         "Show what a rule would send.",
@@ -81,6 +95,11 @@ COMMANDS: Final[dict[str, Entry]] = {
     ),
     "resume": Entry(
         "scripts.commands.holding:resume", "Let mail leave again.", ('relance resume --because "corrected"',)
+    ),
+    "doctor": Entry(
+        "scripts.commands.doctor:doctor",
+        "Look everything over, and say what to do.",
+        ("relance doctor --to me@example.com",),
     ),
     "user": Entry(
         "scripts.commands.users:user",
