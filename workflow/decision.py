@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from datetime import date
 
     from workflow.facts import InvoiceFacts
-    from workflow.rules import Rule
+    from workflow.rules import Grouping, Rule
 
 REMINDED = "reminded"
 
@@ -206,15 +206,17 @@ def mails(verdicts: Sequence[Verdict], rule: Rule) -> list[Mail]:
 
     The same address in other capitals is the same recipient, as the first invoice names it.
     """
-    groups: dict[tuple[str, str, int | None], Mail] = {}
+    return _grouped(verdicts, rule.grouping)
+
+
+def _grouped(verdicts: Sequence[Verdict], grouping: Grouping) -> list[Mail]:
+    groups: dict[tuple[str, str, int | None], tuple[Recipient, list[Verdict]]] = {}
     for verdict in verdicts:
         if verdict.reason == REMINDED and verdict.recipient:
-            currency = verdict.invoice.currency
-            alone = verdict.invoice.id if rule.grouping == "invoice" else None
-            key = verdict.recipient.contact.email.lower(), currency, alone
-            mail = groups.get(key) or Mail(verdict.recipient, currency, ())
-            groups[key] = replace(mail, verdicts=(*mail.verdicts, verdict))
-    return list(groups.values())
+            alone = verdict.invoice.id if grouping == "invoice" else None
+            key = verdict.recipient.contact.email.lower(), verdict.invoice.currency, alone
+            groups.setdefault(key, (verdict.recipient, []))[1].append(verdict)
+    return [Mail(to, currency, tuple(group)) for (_, currency, _), (to, group) in groups.items()]
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,7 +232,7 @@ def still_due(invoices: Sequence[InvoiceFacts], rule: Rule, today: date) -> Stil
     """Decide a claimed mail's invoices again. One whose recipient is another by now is for another mail."""
     verdicts = decide_customer(invoices, rule, today)
     kept: tuple[Verdict, ...] = ()
-    if found := mails(verdicts, replace(rule, grouping="customer")):
+    if found := _grouped(verdicts, "customer"):
         kept = found[0].verdicts
     ids = {verdict.invoice.id for verdict in kept}
     gone = [verdict for verdict in verdicts if verdict.invoice.id not in ids]
