@@ -24,6 +24,13 @@ if TYPE_CHECKING:
 PARTLY_DONE: Final = 3
 _LARGEST_LIST: Final = 10 * 1024 * 1024
 _LEFT_SHOWN: Final = 20
+_ASKED: Final = {
+    "level": "level",
+    "last_reminded_on": "last reminded",
+    "add_tags": "add tag",
+    "remove_tags": "remove tag",
+    "pause_until": "paused until",
+}
 _DAY: Final = click.DateTime(["%Y-%m-%d"])
 
 
@@ -191,7 +198,7 @@ def _show(found: Batch, lang: Language, *, as_json: bool, yes: bool) -> None:
             excluded = "customers excluded" if found.done else "customers to exclude"
             rows.append((found.customers, excluded))
         rows += [(len(numbers), f"left alone: {REFUSALS[why][lang]}") for why, numbers in found.refused.items()]
-        printing.table(out, ("", ""), rows, right=("",))
+        printing.table(out, ("invoices", ""), rows, right=("invoices",))
         _samples(out, found.samples, found.changed)
         for why, numbers in found.refused.items():
             printing.heading(out, f"Left alone: {REFUSALS[why][lang]}")
@@ -232,16 +239,22 @@ def _words(name: str, values: tuple[Any, Any]) -> str:
 
 def _asked(one: KeptBatch) -> str:
     """What was asked, on a line: which invoices, then what."""
-    asked = dict(one.asked)
-    numbers, filter_ = asked.pop("numbers", None), asked.pop("filter", "")
-    asked.pop("company", None)
-    settled = " (settled too)" if asked.pop("settled", False) else ""
-    which = printing.count(numbers, "named invoice") if numbers is not None else f"{filter_ or 'all'}{settled}"
-    what = ", ".join(
-        name.replace("_", " ") + ("" if value is True else f" {', '.join(value) if isinstance(value, list) else value}")
-        for name, value in asked.items()
-    )
-    return f"{one.company}, {which}: {what}"
+    asked = one.asked
+    which = asked.get("filter") or "all"
+    if "numbers" in asked:
+        which = printing.count(asked["numbers"], "named invoice")
+    elif "settled" in asked:
+        which += " (settled ones too)"
+    what = [
+        f"{words} {', '.join(value) if isinstance(value, list) else value}"
+        for name, words in _ASKED.items()
+        if (value := asked.get(name)) is not None
+    ]
+    if "exclude" in asked:
+        what.append("customers excluded")
+    if "contact" in asked:
+        what.append(f"{asked['role']} contact {asked['contact']}")
+    return f"{one.company}, {which}: {', '.join(what)}"
 
 
 def _undone(one: KeptBatch) -> str:
