@@ -90,6 +90,12 @@ def test_words_without_a_code_count_when_they_answer_the_recipient() -> None:
     assert failed("5.0.0", "550 no such user", around=AFTER_RCPT).kind == "hard"
 
 
+@pytest.mark.parametrize("said", ["450 4.1.1 no such user", "450 no such user", "451 4.1.2 host unknown"])
+def test_whoever_may_be_there_later_is_not_gone(said: str) -> None:
+    code = said[4:9] if said[4] == "4" else ""
+    assert failed(code, said, reply=said[:3], around=AFTER_RCPT).kind == "soft"
+
+
 def test_words_without_a_code_count_for_nothing_once_the_content_was_seen() -> None:
     assert failed("5.0.0", "550 no such user", around=AFTER_DATA).kind == "soft"
 

@@ -152,7 +152,7 @@ def _nobody(failure: Failure, said: str, answered: Stage) -> bool:
     """Whether words alone tell of a missing mailbox, and by whom and when they were said makes them evidence."""
     if NO_MAILBOX_FOR_SURE.search(said):
         return True
-    if answered == "data" or not NO_MAILBOX.search(said):
+    if not NO_MAILBOX.search(said):
         return False
     if answered == "rcpt":
         return failure.status in _WITH_WORDS or not CODE.search(failure.diagnostic)
