@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from operations.lookup import Unknown
-from store import lookups, reports, runs
+from operations.pace import Pace, pace
+from store import lookups, reports, runs, settings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,6 +24,19 @@ class RunLine:
     run: Run
     rule: str
     progress: Progress
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Followed:
+    """A run as it proceeds."""
+
+    line: RunLine
+    pace: Pace
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing of it can change any more: closed, refused or failed."""
+        return self.line.run.closed_at is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,11 +64,25 @@ def _lines(conn: Connection, found: Sequence[Run]) -> list[RunLine]:
     return [RunLine(run=run, rule=titles[run.rule_id], progress=runs.progress(conn, run.id)) for run in found]
 
 
-def story(conn: Connection, run_id: int) -> RunStory:
-    """What one run did. Raises Unknown."""
+def follow(conn: Connection, run_id: int) -> Followed:
+    """Where one run stands at this moment, and how fast it goes. Raises Unknown."""
+    (line,) = _lines(conn, [_known(conn, run_id)])
+    last_minute = runs.last_minute(conn, run_id)
+    return Followed(
+        line=line, pace=pace(line.run, line.progress, last_minute=last_minute, now=settings.database_now(conn))
+    )
+
+
+def _known(conn: Connection, run_id: int) -> Run:
     run = runs.read(conn, run_id)
     if run is None:
         raise Unknown(kind="run", name=str(run_id), nearest=[str(one.id) for one in runs.latest(conn, 3)])
+    return run
+
+
+def story(conn: Connection, run_id: int) -> RunStory:
+    """What one run did. Raises Unknown."""
+    run = _known(conn, run_id)
     return RunStory(
         run=run,
         progress=runs.progress(conn, run_id),

@@ -3,38 +3,72 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime, time, timedelta
 from typing import TYPE_CHECKING
 
 import redis
 
 from operations import runs
-from store import companies, settings, standing
+from operations.pace import Pace, pace
+from store import companies, lookups, rules, settings, standing
 from store.outbox import REMINDER_STATES
 from workers.broker import QUEUES
+from workflow.errors import InvalidInput
+from workflow.schedule import next_instants
 
 if TYPE_CHECKING:
-    from datetime import date, datetime
+    from collections.abc import Collection, Mapping
+    from datetime import date
 
     from operations.runs import RunLine
+    from store.companies import Account, Company
     from store.connection import Connection
     from store.settings import Settings
-    from store.standing import Held, Queues
+    from store.standing import Held, Moving, Queues
 
 _PATIENCE_S = 3.0
+_ENDED = ("sent", "cancelled")
+_NAMESPACE = "dramatiq"
+# A worker says every second or so that it is there; what a dead one had fetched waits for the living.
+_ALIVE_S = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Redis:
-    """Whether the hints' server answers, and the hints that no worker has fetched yet, by queue."""
+    """Whether the hints' server answers; by queue, the hints that no worker has fetched yet and those in work."""
 
     reachable: bool
     waiting: dict[str, int]
+    in_work: dict[str, int]
     error: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AccountStanding:
+    """A mail account: mails accepted on the business day, what waits for the server and until when, its last error."""
+
+    name: str
+    sent_today: int
+    waiting_for_window: int
+    waiting_for_server: int
+    next_try_at: datetime | None
+    last_error: str | None
+    held_because: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NextInstant:
+    """When a rule is due next."""
+
+    rule: str
+    due_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
-    """One look. `days`: each company's business day; `pace`: mails sent in the last minute by open run."""
+    """One look. `days`: each company's business day; `pace`: by open run; `undated`: invoices that no reminder will
+    follow for want of a due date, by company; `unreadable`: rules that fire for nobody, by title, and why.
+    """  # noqa: D205 - one sentence
 
     instance: Settings
     days: dict[str, date]
@@ -42,38 +76,125 @@ class Status:
     reminders: dict[str, int]
     queues: Queues
     open_runs: tuple[RunLine, ...]
-    pace: dict[int, int]
+    pace: dict[int, Pace]
     last_runs: tuple[RunLine, ...]
+    accounts: tuple[AccountStanding, ...]
+    undated: dict[str, int]
+    unreadable: dict[str, str]
+    next_instants: tuple[NextInstant, ...]
     held: tuple[Held, ...]
     redis: Redis
     looked_at: datetime
 
+    @property
+    def sent_today(self) -> int:
+        """Mails accepted on the business day."""
+        return sum(account.sent_today for account in self.accounts)
 
-def status(conn: Connection, redis_url: str) -> Status:
-    """Look at the rows and at Redis; a Redis that is away is part of the answer."""
+    @property
+    def per_s(self) -> float:
+        """Mails that left each second, over the last minute, all open runs together."""
+        return sum(pace.per_s for pace in self.pace.values())
+
+
+def status(conn: Connection, redis_url: str, *, ever: bool = True) -> Status:
+    """Look at the rows and at Redis; a Redis that is away is part of the answer.
+
+    `ever`: count all mails that were ever sent or cancelled too, for which the whole table is read.
+    """
     here = settings.read(conn)
-    pace = standing.pace(conn)
-    counted = standing.reminders_by_state(conn)
+    now = settings.database_now(conn)
+    sellers = companies.companies(conn)
+    days = {company.id: company.day(here.business_now) for company in sellers.values()}
+    moving = standing.moving(conn, days, since=_since(here, sellers.values(), now))
+    last_minute = {one.run_id: one.last_minute for one in moving if one.open}
+    open_runs = runs.lines(conn, list(last_minute))
+    counted = standing.reminders_by_state(conn, ever=ever)
+    titles = lookups.rule_titles(conn)
+    unreadable = {titles[rule_id]: problem for rule_id, problem in rules.unreadable(conn).items()}
+    coming, unfiring = _next_instants(conn, here, sellers)
     return Status(
         instance=here,
-        days={company.code: company.day(here.business_now) for company in companies.companies(conn).values()},
+        days={sellers[company_id].code: day for company_id, day in days.items()},
         schema=standing.schema_version(conn),
-        reminders={state: counted.get(state, 0) for state in REMINDER_STATES},
+        reminders={state: counted.get(state, 0) for state in REMINDER_STATES if ever or state not in _ENDED},
         queues=standing.queues(conn),
-        open_runs=tuple(runs.lines(conn, list(pace))),
-        pace=pace,
+        open_runs=tuple(open_runs),
+        pace={
+            line.run.id: pace(line.run, line.progress, last_minute=last_minute[line.run.id], now=now)
+            for line in open_runs
+        },
         last_runs=tuple(runs.latest(conn, 5)),
+        accounts=tuple(_accounts(conn, companies.accounts(conn), moving)),
+        undated=standing.undated(conn),
+        unreadable=unreadable | unfiring,
+        next_instants=tuple(coming),
         held=tuple(standing.held(conn)),
         redis=hints(redis_url),
-        looked_at=settings.database_now(conn),
+        looked_at=now,
     )
+
+
+def _since(here: Settings, sellers: Collection[Company], now: datetime) -> datetime:
+    """When the earliest of the companies' days began. A set clock's days are not the machine's: two days are enough."""
+    if here.clock_is_set or not sellers:
+        return now - timedelta(days=2)
+    return min(datetime.combine(one.day(now), time.min, one.clock) for one in sellers)
+
+
+def _accounts(conn: Connection, accounts: Mapping[int, Account], moving: list[Moving]) -> list[AccountStanding]:
+    """Every account, those that do most first."""
+    said = standing.errors(conn, [one.in_error for one in moving if one.in_error])
+    found = []
+    for account in accounts.values():
+        mine = [one for one in moving if one.account_id == account.id]
+        latest = max((one.in_error for one in mine if one.in_error), default=None)
+        tries = [one.next_try_at for one in mine if one.next_try_at]
+        found.append(
+            AccountStanding(
+                name=account.name,
+                sent_today=sum(one.sent_today for one in mine),
+                waiting_for_window=sum(one.waiting_for_window for one in mine),
+                waiting_for_server=sum(one.waiting_for_server for one in mine),
+                next_try_at=min(tries, default=None),
+                last_error=said.get(latest) if latest else None,
+                held_because=account.held_because,
+            )
+        )
+    return sorted(found, key=lambda one: (not one.held_because, -one.waiting_for_server, -one.sent_today, one.name))
+
+
+def _next_instants(
+    conn: Connection, here: Settings, sellers: Mapping[int, Company]
+) -> tuple[list[NextInstant], dict[str, str]]:
+    """Each rule's next instant, the nearest first, of active rules that are not held; and whose schedule is none."""
+    found, unfiring = [], {}
+    for saved in rules.saved(conn):
+        if not saved.active or saved.held_because:
+            continue
+        after = max(here.business_now, saved.counting_from)
+        try:
+            coming = next_instants(saved.rule.schedule_lines, sellers[saved.company_id].clock, after, count=1)
+        except InvalidInput as error:
+            unfiring[saved.title] = str(error)
+            continue
+        found += [NextInstant(rule=saved.title, due_at=due_at) for due_at in coming]
+    return sorted(found, key=lambda one: (one.due_at, one.rule)), unfiring
 
 
 def hints(redis_url: str) -> Redis:
     """Ask Redis, for a few seconds at most."""
+    queues = sorted(set(QUEUES.values()))
     try:
         with redis.Redis.from_url(redis_url, socket_timeout=_PATIENCE_S, socket_connect_timeout=_PATIENCE_S) as client:
-            waiting = {queue: int(client.llen(f"dramatiq:{queue}")) for queue in sorted(set(QUEUES.values()))}
+            seconds, _ = client.time()
+            heard = f"{_NAMESPACE}:__heartbeats__"
+            workers = [name.decode() for name in client.zrangebyscore(heard, (seconds - _ALIVE_S) * 1000, "+inf")]
+            waiting = {queue: int(client.llen(f"{_NAMESPACE}:{queue}")) for queue in queues}
+            in_work = {
+                queue: sum(int(client.scard(f"{_NAMESPACE}:__acks__.{name}.{queue}")) for name in workers)
+                for queue in queues
+            }
     except redis.RedisError as error:
-        return Redis(reachable=False, waiting={}, error=type(error).__name__)
-    return Redis(reachable=True, waiting=waiting)
+        return Redis(reachable=False, waiting={}, in_work={}, error=type(error).__name__)
+    return Redis(reachable=True, waiting=waiting, in_work=in_work)

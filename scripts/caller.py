@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
@@ -11,7 +12,8 @@ import click
 from workflow.errors import RelanceError
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from store.connection import Connection
@@ -81,25 +83,39 @@ def servers(caller: Caller) -> Generator[Settings]:
     from scripts.embedded import attached, default_folder  # noqa: PLC0415 - never touched where servers are named
 
     with attached(made(demo_folder()) if caller.demo else default_folder()) as private:
-        _migrate_fresh(private.database_url)
+        migrate_fresh(private.database_url)
         yield replace(settings, database_url=private.database_url, redis_url=private.redis_url)
 
 
 @contextlib.contextmanager
 def desk(caller: Caller) -> Generator[Desk]:
     """A connection in one transaction, committed at the end, signed by who acts. Raises SchemaMismatch, Unknown."""
+    with desks(caller) as one_desk, one_desk() as at:
+        yield at
+
+
+@contextlib.contextmanager
+def desks(caller: Caller) -> Generator[Callable[[], AbstractContextManager[Desk]]]:
+    """One desk after the other, on servers that stay until the end: for who looks again and again."""
+    with servers(caller) as settings:
+        yield partial(_desk, caller, settings)
+
+
+@contextlib.contextmanager
+def _desk(caller: Caller, settings: Settings) -> Generator[Desk]:
     from operations.lookup import require_login  # noqa: PLC0415 - loaded by commands that need it
     from store.connection import connect  # noqa: PLC0415
     from store.migrations import require_current  # noqa: PLC0415
 
-    with servers(caller) as settings, connect(settings.database_url, actor=caller.by) as conn:
+    with connect(settings.database_url, actor=caller.by) as conn:
         require_current(conn)
         if caller.login:
             require_login(conn, caller.login)
         yield Desk(conn=conn, settings=settings, by=caller.by)
 
 
-def _migrate_fresh(url: str) -> None:
+def migrate_fresh(url: str) -> None:
+    """Make the tables where there are none yet; an older schema stays as it is."""
     from store.connection import connect  # noqa: PLC0415 - see above
     from store.migrations import migrate, version  # noqa: PLC0415
 

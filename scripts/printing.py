@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from datetime import date, datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 import click
 
@@ -25,6 +25,27 @@ if TYPE_CHECKING:
     from workflow.facts import Language
 
 Command = TypeVar("Command", bound="Callable[..., Any]")
+
+
+class Out(Protocol):
+    """Where lines and tables go: rich's console, or a Page."""
+
+    def print(self, *parts: Any, style: str = "") -> None:  # noqa: ANN401 - text, or anything that rich prints
+        """Print the parts on lines of their own."""
+
+
+class Page:
+    """What is printed here is kept, to be printed again at any width."""
+
+    def __init__(self) -> None:
+        self.parts: list[Any] = []
+
+    def print(self, *parts: Any, style: str = "") -> None:  # noqa: ANN401 - see Out
+        """Keep the parts; nothing at all is an empty line."""
+        from rich.text import Text  # noqa: PLC0415 - see console
+
+        self.parts += [Text(part, style=style) if isinstance(part, str) else part for part in parts or ("",)]
+
 
 # Controls, and marks that turn the direction of writing.
 _CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -74,6 +95,11 @@ def print_json(value: object) -> None:
     click.echo(json.dumps(plain(value), ensure_ascii=False, indent=2))
 
 
+def print_json_line(value: object) -> None:
+    """Print one JSON document on a line of its own, at once."""
+    click.echo(json.dumps(plain(value), ensure_ascii=False))
+
+
 def plain(value: object) -> Any:  # noqa: ANN401 - JSON has no better type
     """Turn rows and values into what JSON knows: amounts and days as text, instants in ISO 8601, sets as lists."""
     if is_dataclass(value) and not isinstance(value, type):
@@ -119,6 +145,25 @@ def minute(at: datetime | None) -> str:
     return f"{at.astimezone():%Y-%m-%d %H:%M}" if at else DASH
 
 
+def duration(seconds: float | None) -> str:
+    """`45 s`, `12 min`, `3 h 05 min`; a dash where nobody knows."""
+    if seconds is None:
+        return DASH
+    minutes = round(seconds / 60)
+    if seconds < 59.5:
+        return f"{seconds:.0f} s"
+    if minutes < 60:
+        return f"{minutes} min"
+    return f"{minutes // 60} h {minutes % 60:02} min"
+
+
+def bar(done: int, of: int | None) -> Any:  # noqa: ANN401 - a rich ProgressBar, which is loaded lazily
+    """How much of it is done, as a bar."""
+    from rich.progress_bar import ProgressBar  # noqa: PLC0415 - see console
+
+    return ProgressBar(total=max(1, done if of is None else of), completed=done if of is not None else 0, width=10)
+
+
 def count(number: int, what: str) -> str:
     """`1 mail`, `2 mails`."""
     return f"{number} {what}{'' if number == 1 else 's'}"
@@ -131,13 +176,13 @@ def console() -> Console:
     return Console(highlight=False, markup=False, emoji=False, soft_wrap=False)
 
 
-def heading(out: Console, text: str) -> None:
+def heading(out: Out, text: str) -> None:
     """A line that begins a section."""
     out.print()
     out.print(clean(text), style="bold")
 
 
-def table(out: Console, columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: Sequence[str] = ()) -> None:
+def table(out: Out, columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: Sequence[str] = ()) -> None:
     """Print rows under their columns' names; `right` names those whose figures are aligned."""
     from rich.table import Table  # noqa: PLC0415 - see console
     from rich.text import Text  # noqa: PLC0415
@@ -146,11 +191,19 @@ def table(out: Console, columns: Sequence[str], rows: Iterable[Sequence[object]]
     for column in columns:
         shown.add_column(column, justify="right" if column in right else "left", overflow="fold")
     for row in rows:
-        shown.add_row(*(one if isinstance(one, Text) else Text(clean(DASH if one is None else one)) for one in row))
+        shown.add_row(
+            *(one if hasattr(one, "__rich_console__") else Text(clean(DASH if one is None else one)) for one in row)
+        )
     out.print(shown)
 
 
-def line(out: Console, text: str, *, indent: int = 2, style: str = "") -> None:
+def and_more(out: Out, more: int, what: str) -> None:
+    """Say how many are not shown, where some are not."""
+    if more > 0:
+        out.print(f"… and {more} {what} more; --json shows all", style="dim")
+
+
+def line(out: Out, text: str, *, indent: int = 2, style: str = "") -> None:
     """A line that keeps its indent where it is too long."""
     from rich.padding import Padding  # noqa: PLC0415 - see console
     from rich.text import Text  # noqa: PLC0415

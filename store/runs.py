@@ -77,6 +77,10 @@ SELECT (SELECT coalesce(sum(cardinality(invoice_ids)), 0) FROM chunks WHERE run_
        count(*) FILTER (WHERE state = 'cancelled') AS cancelled
   FROM reminders WHERE run_id = %(run_id)s
 """
+_LAST_MINUTE = """
+SELECT count(*) FROM reminders
+ WHERE run_id = %(run_id)s AND state = 'sent' AND ended_at > clock_timestamp() - interval '1 minute'
+"""
 _REASONS = """
 SELECT reason, count(*) FROM candidates WHERE run_id = %(run_id)s GROUP BY reason ORDER BY count(*) DESC, reason
 LIMIT 100
@@ -224,6 +228,12 @@ def progress(conn: Connection, run_id: int) -> Progress:
     if counted is None:
         raise LookupError(f"run {run_id} could not be counted")
     return counted
+
+
+def last_minute(conn: Connection, run_id: int) -> int:
+    """How many of its mails left in the last minute."""
+    row = conn.execute(_LAST_MINUTE, {"run_id": run_id}).fetchone()
+    return row[0] if row else 0
 
 
 def reasons(conn: Connection, run_id: int) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""How the instance stands: queues, open runs and their pace, what is held and why."""
+"""How the instance stands: what waits, what moves and how fast, what has no due date, what is held and why."""
 
 from __future__ import annotations
 
@@ -7,14 +7,22 @@ from typing import TYPE_CHECKING
 
 from psycopg.rows import class_row
 
+from workflow.machine import LAST_LEVEL
+
 if TYPE_CHECKING:
-    from datetime import datetime
+    from collections.abc import Mapping
+    from datetime import date, datetime
 
     from store.connection import Connection
 
-# What has ended is counted over the whole table, once a look: a plan by key would read it row by row.
+# All that ever ended is counted over the whole table: a plan by key would read it row by row.
 _SCAN = "SELECT set_config('enable_seqscan', 'on', true)"
-_BY_STATE = "SELECT state, count(*) FROM reminders GROUP BY state"
+_EVER = "SELECT state, count(*) FROM reminders WHERE replayed_in IS NULL GROUP BY state"
+_NOW = """
+SELECT state, count(*) FROM reminders WHERE open GROUP BY state
+UNION ALL
+SELECT 'failed', count(*) FROM reminders WHERE state = 'failed' AND replayed_in IS NULL
+"""
 _QUEUES = """
 SELECT (SELECT count(*) FROM runs WHERE closed_at IS NULL AND state = 'due') AS due_runs,
        (SELECT coalesce(sum(cardinality(invoice_ids)), 0) FROM chunks WHERE open) AS undecided,
@@ -23,12 +31,30 @@ SELECT (SELECT count(*) FROM runs WHERE closed_at IS NULL AND state = 'due') AS 
        (SELECT count(*) FROM reminders WHERE open AND state = 'due' AND waits_for = 'window') AS waiting_for_window,
        (SELECT count(*) FROM reminders WHERE open AND state = 'due' AND waits_for = 'server') AS waiting_for_server
 """
-_PACE = """
-SELECT n.id AS run_id,
-       count(r.id) FILTER (WHERE r.state = 'sent' AND r.ended_at > clock_timestamp() - interval '1 minute')
-  FROM runs n LEFT JOIN reminders r ON r.run_id = n.id
- WHERE n.closed_at IS NULL AND n.state = 'open'
- GROUP BY n.id ORDER BY n.id LIMIT 100
+# A run closes after its last mail: what was sent today is in a run that is open or was closed since the day began.
+_MOVING = """
+SELECT n.id AS run_id, n.state = 'open' AS open, v.account_id,
+       count(*) FILTER (WHERE r.state = 'sent' AND r.ended_at > clock_timestamp() - interval '1 minute') AS last_minute,
+       count(*) FILTER (WHERE r.state = 'sent' AND r.ended_on = d.day) AS sent_today,
+       count(*) FILTER (WHERE r.open AND r.waits_for = 'window') AS waiting_for_window,
+       count(*) FILTER (WHERE r.open AND r.waits_for = 'server') AS waiting_for_server,
+       min(r.not_before) FILTER (WHERE r.open AND r.waits_for = 'server') AS next_try_at,
+       max(r.id) FILTER (WHERE r.last_error IS NOT NULL AND (r.open OR r.ended_on = d.day)) AS in_error
+  FROM runs n
+  JOIN rules u ON u.id = n.rule_id
+  JOIN rule_versions v ON v.rule_id = n.rule_id AND v.version = n.rule_version
+  JOIN unnest(%(company_ids)s::bigint[], %(days)s::date[]) AS d (company_id, day) ON d.company_id = u.company_id
+  LEFT JOIN reminders r ON r.run_id = n.id
+ WHERE n.closed_at IS NULL OR n.closed_at >= %(since)s::timestamptz
+ GROUP BY n.id, v.account_id ORDER BY n.id LIMIT 10000
+"""
+_ERRORS = "SELECT id, last_error FROM reminders WHERE id = ANY(%(ids)s::bigint[])"
+_UNDATED = """
+SELECT co.code, count(*)
+  FROM companies co
+  JOIN invoices i ON i.company_id = co.id AND i.level = ANY(%(levels)s::smallint[]) AND i.due_on IS NULL
+ WHERE i.open AND i.kind = 'invoice'
+ GROUP BY co.code ORDER BY co.code LIMIT 1000
 """
 _HELD = """
 SELECT 'rule' AS kind, title AS name, held_because AS because, held_at FROM rules WHERE held_because IS NOT NULL
@@ -56,6 +82,24 @@ class Queues:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Moving:
+    """The mails of one run: how many left in the last minute and today, what waits, and until when for the server.
+
+    `in_error`: its latest mail with an error that is still open or ended today.
+    """
+
+    run_id: int
+    open: bool
+    account_id: int
+    last_minute: int
+    sent_today: int
+    waiting_for_window: int
+    waiting_for_server: int
+    next_try_at: datetime | None
+    in_error: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Held:
     """Something that a person holds back, by its name."""
 
@@ -65,11 +109,16 @@ class Held:
     held_at: datetime
 
 
-def reminders_by_state(conn: Connection) -> dict[str, int]:
-    """How many reminders are in each state, ended ones included."""
+def reminders_by_state(conn: Connection, *, ever: bool) -> dict[str, int]:
+    """How many reminders are in each state; failed ones that a run decided about again are none any more.
+
+    All that ended is counted only where `ever`: it takes a look at the whole table.
+    """
+    if not ever:
+        return dict(conn.execute(_NOW).fetchall())
     with conn.transaction():
         conn.execute(_SCAN)
-        return dict(conn.execute(_BY_STATE).fetchall())
+        return dict(conn.execute(_EVER).fetchall())
 
 
 def queues(conn: Connection) -> Queues:
@@ -81,15 +130,26 @@ def queues(conn: Connection) -> Queues:
     return found
 
 
-def pace(conn: Connection) -> dict[int, int]:
-    """Mails sent in the last minute by each open run."""
-    return dict(conn.execute(_PACE).fetchall())
+def moving(conn: Connection, days: Mapping[int, date], *, since: datetime) -> list[Moving]:
+    """The runs that are not closed, or were since that instant, by id. `days`: each company's business day."""
+    parameters = {"company_ids": list(days), "days": list(days.values()), "since": since}
+    with conn.cursor(row_factory=class_row(Moving)) as cursor:
+        return cursor.execute(_MOVING, parameters).fetchall()
+
+
+def errors(conn: Connection, reminder_ids: list[int]) -> dict[int, str]:
+    """What each of these mails' server said last."""
+    return dict(conn.execute(_ERRORS, {"ids": reminder_ids}).fetchall())
+
+
+def undated(conn: Connection) -> dict[str, int]:
+    """By company's code: open invoices that no reminder will follow for want of a due date."""
+    return dict(conn.execute(_UNDATED, {"levels": list(range(LAST_LEVEL))}).fetchall())
 
 
 def held(conn: Connection) -> list[Held]:
     """What is held, latest first."""
-    with conn.transaction(), conn.cursor(row_factory=class_row(Held)) as cursor:
-        conn.execute(_SCAN)
+    with conn.cursor(row_factory=class_row(Held)) as cursor:
         return cursor.execute(_HELD).fetchall()
 
 

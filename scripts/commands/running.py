@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 import click
 
 from scripts import printing
-from scripts.caller import Caller, calling, desk
+from scripts.caller import Caller, calling, desk, desks
 from scripts.printing import json_option, lang_option, yes_option
+from scripts.watching import watch, watch_options
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -16,8 +17,9 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from operations.preview import Preview
-    from operations.runs import RunLine, RunStory
-    from store.runs import Undated
+    from operations.runs import Followed, RunLine, RunStory
+    from scripts.printing import Out
+    from store.runs import Progress, Undated
     from workflow.facts import Language
 
 _MAILS_SHOWN = 30
@@ -89,13 +91,30 @@ def run(
 @click.command()
 @click.argument("run_id", metavar="[ID]", type=int, required=False)
 @click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True, help="How many to list.")
+@watch_options
 @json_option
 @lang_option
 @calling
-def runs(caller: Caller, *, run_id: int | None, limit: int, lang: Language, as_json: bool) -> None:
-    """List the latest runs, or tell the run ID: where its mails stand, who was left out, what to see to."""
+def runs(
+    caller: Caller,
+    *,
+    run_id: int | None,
+    limit: int,
+    watching: bool,
+    every_s: float,
+    lang: Language,
+    as_json: bool,
+) -> None:
+    """List the latest runs, or tell the run ID: where its mails stand, who was left out, what to see to.
+
+    --watch follows the run ID until it closes, and then tells it.
+    """
     from operations import runs as told  # noqa: PLC0415 - loaded when asked for
 
+    if watching and run_id is None:
+        raise click.UsageError("--watch needs the ID of a run")
+    if watching and run_id is not None and not _follow(caller, run_id, every_s=every_s, as_json=as_json):
+        return
     with desk(caller) as at:
         if run_id is None:
             lines = told.latest(at.conn, limit)
@@ -107,6 +126,58 @@ def runs(caller: Caller, *, run_id: int | None, limit: int, lang: Language, as_j
         printing.print_json(story)
     else:
         _tell(printing.console(), story, lang)
+
+
+def _follow(caller: Caller, run_id: int, *, every_s: float, as_json: bool) -> bool:
+    """Show the run as it proceeds. Whether its story is still to be told: it ended, and nobody reads it as JSON."""
+    from operations.runs import follow  # noqa: PLC0415 - loaded when asked for
+
+    with desks(caller) as one_desk:
+
+        def look() -> Followed:
+            with one_desk() as at:
+                return follow(at.conn, run_id)
+
+        to_json = _followed_json if as_json else None
+        last = watch(look, _proceeding, every_s=every_s, to_json=to_json, ended=lambda found: found.ended)
+    return last.ended and not as_json
+
+
+def _followed_json(found: Followed) -> dict[str, object]:
+    line = found.line
+    return {**printing.plain(line.run), "rule": line.rule, "progress": line.progress, "pace": found.pace}
+
+
+def _proceeding(out: Out, found: Followed) -> None:
+    line, pace, progress = found.line, found.pace, found.line.progress
+    printing.heading(out, f"Run {line.run.id} of {line.rule}: {line.run.state}")
+    printing.table(
+        out,
+        ("", "mails", "a second", "left"),
+        [
+            (
+                printing.bar(pace.done, pace.mails),
+                pace.done_of(estimate=progress.undecided > 0),
+                f"{pace.per_s:.1f}",
+                printing.duration(pace.left_s),
+            )
+        ],
+    )
+    _progress(out, line.run.candidates or 0, progress)
+
+
+def _progress(out: Out, candidates: int, progress: Progress) -> None:
+    rows = [
+        (candidates, "candidates"),
+        (progress.undecided, "undecided"),
+        (progress.waiting, "mails waiting"),
+        (progress.leaving, "leaving"),
+        (progress.sent, "sent"),
+        (progress.in_doubt, "in doubt"),
+        (progress.failed, "failed"),
+        (progress.cancelled, "cancelled"),
+    ]
+    printing.table(out, ("", " "), rows, right=("",))
 
 
 def _words(reason: str, lang: Language) -> str:
@@ -146,7 +217,7 @@ def _show_preview(found: Preview, lang: Language, *, as_json: bool) -> None:
             for mail in found.mails[:_MAILS_SHOWN]
         ]
         printing.table(out, ("customer", "to", "invoices", "amount"), rows, right=("amount",))
-        _and_more(out, len(found.mails) - _MAILS_SHOWN, "mails")
+        printing.and_more(out, len(found.mails) - _MAILS_SHOWN, "mails")
     printing.heading(out, "Verdicts")
     rows_of_reasons = [(count, _words(reason, lang)) for reason, count in found.reasons.items()]
     printing.table(out, ("invoices", "verdict"), rows_of_reasons, right=("invoices",))
@@ -161,18 +232,13 @@ def _show_preview(found: Preview, lang: Language, *, as_json: bool) -> None:
             for one in found.left_out[:_LEFT_OUT_SHOWN]
         ]
         printing.table(out, ("invoice", "customer", "why"), left_out)
-        _and_more(out, len(found.left_out) - _LEFT_OUT_SHOWN, "invoices")
+        printing.and_more(out, len(found.left_out) - _LEFT_OUT_SHOWN, "invoices")
 
 
 def _numbers(undated: Undated) -> str:
     """How many, and the first numbers: `7 (FA-1, FA-2 …)`."""
     rest = " …" if undated.count > len(undated.first) else ""
     return f"{undated.count} ({printing.clean(', '.join(undated.first))}{rest})"
-
-
-def _and_more(out: Console, more: int, what: str) -> None:
-    if more > 0:
-        out.print(f"… and {more} {what} more; --json shows all", style="dim")
 
 
 def _show_lines(lines: list[RunLine], *, as_json: bool) -> None:
@@ -208,17 +274,7 @@ def _tell(out: Console, story: RunStory, lang: Language) -> None:
         missed = printing.count(run.missed, "earlier instant")
         out.print(f"It stands for {missed} too, slept over.")
     printing.heading(out, "Progress")
-    rows = [
-        (summary.candidates, "candidates"),
-        (progress.undecided, "undecided"),
-        (progress.waiting, "mails waiting"),
-        (progress.leaving, "leaving"),
-        (progress.sent, "sent"),
-        (progress.in_doubt, "in doubt"),
-        (progress.failed, "failed"),
-        (progress.cancelled, "cancelled"),
-    ]
-    printing.table(out, ("", ""), rows, right=("",))
+    _progress(out, summary.candidates, progress)
     amounts = ", ".join(printing.amount(total, currency) for currency, total in summary.amounts().items())
     if amounts:
         out.print(f"Accepted mails claim {amounts} for {printing.count(summary.reminded, 'invoice')}.")
