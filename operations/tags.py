@@ -97,7 +97,7 @@ def untag(
 def tag_customer(conn: Connection, *, customer: str, tags: Sequence[str], by: str, today: date | None = None) -> int:
     """Put tags on a customer. Returns how many were not there yet."""
     with acting(conn, by=by, today=today):
-        return labels.tag_customer(conn, customer_id_of(conn, customer), existing_ids(conn, tags))
+        return labels.tag_customers(conn, [customer_id_of(conn, customer)], existing_ids(conn, tags))
 
 
 def untag_customer(conn: Connection, *, customer: str, tags: Sequence[str], by: str, today: date | None = None) -> int:

@@ -48,9 +48,10 @@ ON CONFLICT DO NOTHING
 _UNTAG = """
 DELETE FROM taggings WHERE invoice_id = ANY(%(ids)s::bigint[]) AND tag_id = ANY(%(tag_ids)s::bigint[])
 """
-_TAG_CUSTOMER = """
+_TAG_CUSTOMERS = """
 INSERT INTO customer_taggings (customer_id, tag_id)
-SELECT %(id)s::bigint, tag_id FROM unnest(%(tag_ids)s::bigint[]) AS t (tag_id)
+SELECT customer_id, tag_id
+  FROM unnest(%(ids)s::bigint[]) AS c (customer_id), unnest(%(tag_ids)s::bigint[]) AS t (tag_id)
 ON CONFLICT DO NOTHING
 """
 _UNTAG_CUSTOMER = """
@@ -83,9 +84,9 @@ def untag(conn: Connection, invoice_ids: Sequence[int], ids: Sequence[int]) -> i
     return conn.execute(_UNTAG, {"ids": list(invoice_ids), "tag_ids": list(ids)}).rowcount
 
 
-def tag_customer(conn: Connection, customer_id: int, ids: Sequence[int]) -> int:
-    """Put tags on a customer. Returns how many were not there yet."""
-    return conn.execute(_TAG_CUSTOMER, {"id": customer_id, "tag_ids": list(ids)}).rowcount
+def tag_customers(conn: Connection, customer_ids: Sequence[int], ids: Sequence[int]) -> int:
+    """Put tags on customers. Returns how many were not there yet."""
+    return conn.execute(_TAG_CUSTOMERS, {"ids": list(customer_ids), "tag_ids": list(ids)}).rowcount
 
 
 def untag_customer(conn: Connection, customer_id: int, ids: Sequence[int]) -> int:
