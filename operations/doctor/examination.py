@@ -1,0 +1,88 @@
+"""The whole look over an installation."""
+
+from __future__ import annotations
+
+import tempfile
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psycopg
+
+from letters.headers import check_address
+from operations.doctor.accounts import account
+from operations.doctor.configuration import configuration
+from operations.doctor.database import database
+from operations.doctor.disk import disk
+from operations.doctor.finding import Check, Finding, look_at_all
+from operations.doctor.hints import hints
+from store import companies, health
+from store.connection import connect
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from datetime import datetime
+
+    from store.companies import Account
+    from store.health import AccountNote
+    from workers.settings import Settings
+
+
+def examine(
+    servers: Settings | None,
+    environment: Mapping[str, str],
+    *,
+    to: str | None,
+    now: Callable[[], datetime],
+    private_folder: Path | None = None,
+) -> list[Finding]:
+    """Look everything over, side by side, and change nothing.
+
+    `servers` has both addresses, None where they are not known. `to` gets a mail through each account. `now` is this
+    machine's clock. `private_folder` is that of the private servers. Raises InvalidInput for a `to` that is not one
+    address.
+    """
+    address = check_address(to, field="to") if to is not None else None
+    folders = {"temporary files": Path(tempfile.gettempdir())}
+    if private_folder:
+        folders["private servers"] = private_folder
+    known = _accounts(servers.database_url) if servers else None
+    secrets = {(one.password_ref or "").removeprefix("env:") for one, _ in known or ()}
+    checks = [
+        Check(name="configuration", look=partial(configuration, environment, secrets)),
+        Check(name="disk", look=partial(disk, folders)),
+    ]
+    if servers:
+        checks += [
+            Check(name="database", look=partial(database, servers.database_url, now)),
+            Check(name="redis", look=partial(hints, servers.redis_url)),
+        ]
+    checks += [
+        Check(name="account", subject=one.name, look=partial(account, one, note, to=address, now=now()))
+        for one, note in known or ()
+    ]
+    if known == []:
+        checks.append(Check(name="account", look=_no_account))
+    return look_at_all(checks)
+
+
+def _accounts(url: str) -> list[tuple[Account, AccountNote]] | None:
+    """Every mail account; None where the database does not tell, which its own check says."""
+    try:
+        with connect(url) as conn:
+            health.be_brief(conn)
+            notes = health.account_notes(conn)
+            return [(one, notes[one.id]) for one in companies.accounts(conn).values() if one.id in notes]
+    except psycopg.Error:
+        return None
+
+
+def _no_account() -> list[Finding]:
+    return [
+        Finding(
+            check="account",
+            verdict="warning",
+            found="there is none: nothing can leave",
+            advice="make one in a rules file: relance rules import FILE",
+        )
+    ]
