@@ -136,6 +136,15 @@ COMMANDS: Final[dict[str, Entry]] = {
         "Read what comes back.",
         ("relance bounces classify mails --json",),
     ),
+    "import": Entry(
+        "scripts.commands.importing:import_",
+        "Import customers, invoices, payments … from a CSV file.",
+        (
+            "relance import customers.csv --kind customers",
+            "relance import invoices.csv --kind invoices --currency EUR --save-mapping invoices.yaml",
+            "relance import invoices.csv --mapping invoices.yaml --only-good --bad refused.csv --yes",
+        ),
+    ),
     "sink": Entry(
         "scripts.sink:main",
         "Take every mail on this machine, deliver none.",
