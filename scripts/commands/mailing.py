@@ -17,18 +17,14 @@ if TYPE_CHECKING:
     from operations.replay import Replay
     from operations.resolve import Answer, Resolution
     from store.outbox import Posted
+    from store.replays import ErrorClass
     from workflow.facts import Language
 
 PARTLY_DONE: Final = 3
+_DAY: Final = click.DateTime(["%Y-%m-%d"])
 
 _STATES = ("due", "claimed", "armed", "sent", "in_doubt", "cancelled", "failed")
-_REPLAY_WORDS: Final[dict[str, dict[Language, str]]] = {
-    "moved_on": {"en": "no longer where the failed mail left it", "fr": "n'est plus là où l'envoi échoué l'a laissée"},
-    "test_instance": {
-        "en": "the rule may not run on a test instance",
-        "fr": "la règle ne peut pas s'exécuter sur une instance de test",
-    },
-}
+_CLASSES = ("4xx", "5xx", "unreachable", "template", "attachment", "no_address", "lost", "other")
 
 
 @click.command()
@@ -63,11 +59,14 @@ def outbox(
 
 
 @click.command()
-@click.option("--run", "run_id", type=int, metavar="ID", help="Only what failed in this run.")
+@click.option("--run", "run_id", type=click.IntRange(1, 2**63 - 1), metavar="ID", help="Only what failed in this run.")
 @click.option("--rule", metavar="RULE", help="Only what this rule sent.")
-@click.option("--since", type=click.DateTime(["%Y-%m-%d"]), help="Only what failed on that business day or later.")
+@click.option("--account", metavar="ACCOUNT", help="Only what was to leave by this mail account: a name or an id.")
+@click.option("--class", "error_class", type=click.Choice(_CLASSES), help="Only what failed of this.")
 @click.option("--error", metavar="TEXT", help="Only where the problem or the server's words contain it.")
-@click.option("--max", "maximum", type=click.IntRange(1, 10_000), required=True, help="How many mails at most.")
+@click.option("--from", "--since", "since", type=_DAY, help="Only what failed on that business day or later.")
+@click.option("--until", type=_DAY, help="Only what failed on that business day or earlier.")
+@click.option("--max", "maximum", type=click.IntRange(1, 100_000), required=True, help="How many mails at most.")
 @because_option
 @yes_option
 @json_option
@@ -78,8 +77,11 @@ def replay(
     *,
     run_id: int | None,
     rule: str | None,
-    since: datetime | None,
+    account: str | None,
+    error_class: ErrorClass | None,
     error: str | None,
+    since: datetime | None,
+    until: datetime | None,
     maximum: int,
     because: str,
     lang: Language,
@@ -88,22 +90,34 @@ def replay(
 ) -> None:
     """Send failed reminders again: a fresh run decides about their invoices, on today's facts, to today's address.
 
-    What is on its way, was sent, or has moved on is skipped. Exit code 3: more match than the maximum allowed.
+    What is on its way, was sent, or has moved on is skipped, so that it may be interrupted and asked for again. Exit
+    code 3: more match than the maximum allowed.
     """
-    from operations.lookup import find_rule  # noqa: PLC0415 - loaded when asked for
+    from operations.lookup import find_account, find_rule  # noqa: PLC0415 - loaded when asked for
     from operations.replay import replay as replayed  # noqa: PLC0415
+    from scripts.progress import progress  # noqa: PLC0415
+    from store.lookups import accounts  # noqa: PLC0415
+    from store.replays import Which  # noqa: PLC0415
 
-    with desk(caller) as at:
+    with desk(caller) as at, progress("replaying", as_json=as_json) as bar:
+        which = Which(
+            run_id=run_id,
+            rule_id=find_rule(at.conn, rule).id if rule else None,
+            account_id=accounts(at.conn)[find_account(at.conn, account)] if account else None,
+            since=since.date() if since else None,
+            until=until.date() if until else None,
+            error_class=error_class,
+            error=error,
+        )
         found = replayed(
             at.conn,
+            which,
             because=because,
             maximum=maximum,
             dry_run=not yes,
             by=at.by,
-            run_id=run_id,
-            rule_id=find_rule(at.conn, rule).id if rule else None,
-            since=since.date() if since else None,
-            error=error,
+            commit=at.conn.commit,
+            progress=bar,
         )
     _show_replay(found, lang, as_json=as_json)
     if found.done and found.left:
@@ -166,9 +180,11 @@ def _said(one: Posted) -> str:
 
 
 def _show_replay(found: Replay, lang: Language, *, as_json: bool) -> None:
-    from workflow.decision import REASONS  # noqa: PLC0415 - loaded when asked for
+    from operations.replay import SKIPPED  # noqa: PLC0415 - loaded when asked for
+    from workflow.decision import REASONS  # noqa: PLC0415
 
-    words = {reason: by_language[lang] for reason, by_language in (REASONS | _REPLAY_WORDS).items()}
+    words = {reason: said[lang] for reason, said in REASONS.items()}
+    words |= {reason: said[lang] for reason, said in SKIPPED.items()}
     if as_json:
         shown = printing.plain(found)
         for one in shown["skipped"]:

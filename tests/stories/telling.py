@@ -31,6 +31,7 @@ from operations.users import save_user
 from store import settings as instance
 from store.claims import GATES
 from store.connection import connect
+from store.replays import Which
 from tests import witness
 from workers.broker import RedisHints
 from workers.relay import relay
@@ -380,7 +381,7 @@ class Story:
     def replay(self) -> Self:
         """Replay what failed, and let it come to rest."""
         with connect(self.url) as conn:
-            replaying.replay(conn, because="address corrected", maximum=100, dry_run=False, by=MARIE)
+            replaying.replay(conn, Which(), because="address corrected", maximum=100, dry_run=False, by=MARIE)
         return self.rest()
 
     def resolve(self, answer: Answered) -> Self:
