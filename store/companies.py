@@ -27,10 +27,6 @@ SELECT id, name, from_name, from_address, host, port, security, ca_file, usernam
        per_minute, held_because
   FROM mail_accounts ORDER BY id LIMIT 10000
 """
-_HOLD_ACCOUNT = """
-UPDATE mail_accounts SET held_because = %(because)s::text, held_at = now()
- WHERE id = %(account_id)s AND held_because IS NULL
-"""
 _SPEND = """
 INSERT INTO account_tokens AS t (account_id, tokens, refilled_at)
 VALUES (%(account_id)s, %(burst)s::float8 - %(wanted)s::float8, clock_timestamp())
@@ -120,11 +116,6 @@ def accounts(conn: Connection) -> dict[int, Account]:
     """Every mail account by id."""
     with conn.cursor(row_factory=class_row(Account)) as cursor:
         return {account.id: account for account in cursor.execute(_ACCOUNTS)}
-
-
-def hold_account(conn: Connection, account_id: int, *, because: str) -> bool:
-    """Let nothing more leave by this account until a person releases it. False when it was held already."""
-    return conn.execute(_HOLD_ACCOUNT, {"account_id": account_id, "because": because}).rowcount == 1
 
 
 def spend_tokens(conn: Connection, account: Account, wanted: int) -> bool:

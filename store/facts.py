@@ -24,12 +24,6 @@ SELECT id FROM invoices WHERE id = ANY(%(ids)s::bigint[]) ORDER BY id FOR NO KEY
 """
 
 _INVOICES = """
-SELECT id FROM invoices WHERE id = ANY(%(ids)s::bigint[]) ORDER BY id FOR NO KEY UPDATE SKIP LOCKED
-"""
-
-_TAGS = "SELECT id, title FROM tags ORDER BY id LIMIT 10000"
-
-_INVOICES = """
 SELECT i.id, i.number, co.code, i.customer_id, i.state, i.level, i.cycle, i.row_version, i.commercial_state, i.currency,
        i.total, i.balance, i.issued_on, i.due_on, i.last_reminded_on, i.payment_method, i.factored, i.held_because,
        p.reason, p.until_on, p.promise,

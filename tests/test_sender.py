@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from scripts.sink_dialogue import Step
     from store.connection import Connection, Pool
-    from workers.sender import Ready
+    from workers.deliveries import Ready
 
 CERTIFICATE = Path(__file__).with_name("localhost.pem")
 QUICK = Settings(lease_s=5, answer_s=1, dot_budget_s=2, connections=4)

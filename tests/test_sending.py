@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from store.connection import Connection
-    from workers.sender import Ready
+    from workers.deliveries import Ready
     from workflow.facts import Language
 
 ENGLISH = {"subject": "Reminder {{ level }}", "header": "Dear {{ contact.name }},", "footer": "Regards"}

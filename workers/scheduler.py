@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from store import companies, rules, runs, settings
+from workers.deliveries import boottime
 from workers.log import log
-from workers.sender import boottime
 from workflow.errors import RelanceError
 from workflow.schedule import latest_due
 

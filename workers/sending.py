@@ -17,13 +17,14 @@ from letters.variables import Company as LetterCompany
 from letters.variables import Contact as LetterContact
 from letters.variables import Customer as LetterCustomer
 from letters.variables import LetterValues, StatementLine
-from store import claims, companies, facts, outcomes, settings
+from store import claims, companies, facts, holds, outcomes, settings
 from store.connection import on_day
 from store.tick import Uploaded
+from workers.deliveries import Ready
 from workers.log import log
-from workers.sender import Ready
 from workers.settings import secret
 from workers.smtp import stuffed
+from workflow.answers import after_refusal, wait_s
 from workflow.decision import as_released, still_due
 from workflow.errors import InvalidInput, RelanceError
 from workflow.windows import is_open, next_open
@@ -36,14 +37,13 @@ if TYPE_CHECKING:
     from store.companies import Account, Company
     from store.connection import Connection
     from store.rules import PinnedRule
+    from workers.deliveries import Delivery
     from workers.office import Office
-    from workers.sender import Delivery, Sender
+    from workers.sender import Sender
     from workers.smtp import Reply
     from workflow.decision import StillDue, Verdict
     from workflow.facts import InvoiceFacts, Language
 
-_LADDER_S = (60, 300, 900, 3600)
-_LONGEST_S = 4 * 3600
 _ROUNDS = 3
 _NO_SECRET_S = 60
 
@@ -359,30 +359,33 @@ def settle(conn: Connection, ready: Ready, delivery: Delivery) -> None:
 
 
 def _refused(conn: Connection, ready: Ready, reply: Reply, step: str) -> None:
-    """RFC 5321 section 4.2.1: 4xx may pass later, 5xx will not.
-
-    Before MAIL it is the account's trouble, not the mail's.
-    """
     words = f"{step}: {reply}"
-    if step == "auth" and reply.code >= 500:
-        settings.close_gates(conn)
-        companies.hold_account(conn, ready.account.id, because=f"the server refused the login: {reply.code}")
-        log("account_held", level="error", account=ready.account.id, code=reply.code)
-        outcomes.give_back(conn, ready.mail.reminder_id, ready.mail.fence, error=words, step="deferred")
-    elif reply.code < 500 or step in {"connect", "ehlo"}:
-        _defer(conn, ready, words)
-    else:
-        if step == "rcpt" and "5.1.1" in reply.text:
-            outcomes.suppress(conn, ready.mail.recipient, f"{reply.code} 5.1.1")
-        _fail(conn, ready, "refused", words)
+    refusal = after_refusal(step, reply.code, reply.text)
+    match refusal.then:
+        case "later":
+            _defer(conn, ready, words)
+        case "failed":
+            if refusal.suppresses:
+                outcomes.suppress(conn, ready.mail.recipient, refusal.suppresses)
+            _fail(conn, ready, "refused", words)
+        case "account_held":
+            settings.close_gates(conn)
+            holds.hold(conn, "account", ready.account.id, because=f"the server refused the login: {reply.code}")
+            log("account_held", level="error", account=ready.account.id, code=reply.code)
+            outcomes.give_back(conn, ready.mail.reminder_id, ready.mail.fence, error=words, step="deferred")
 
 
 def _defer(conn: Connection, ready: Ready, error: str) -> None:
-    """Back-off: 1, 5, 15, 60 minutes, then every four hours, five days at most."""
-    step = ready.deferrals
-    wait_s = _LADDER_S[step] if step < len(_LADDER_S) else _LONGEST_S
-    reminder_id, fence = ready.mail.reminder_id, ready.mail.fence
-    if outcomes.give_back(conn, reminder_id, fence, error=error, wait_s=wait_s, waits_for="server", step="deferred"):
+    outcome = outcomes.give_back(
+        conn,
+        ready.mail.reminder_id,
+        ready.mail.fence,
+        error=error,
+        wait_s=wait_s(ready.deferrals),
+        waits_for="server",
+        step="deferred",
+    )
+    if outcome:
         _fail(conn, ready, "expired", error)
 
 
