@@ -106,7 +106,11 @@ COMMANDS: Final[dict[str, Entry]] = {
         "Say who works with relance.",
         (
             'relance user add claire --name "Claire Vasseur" --email claire@example.com --role administrator',
+            "relance user change claire --role accountant --language en",
             "relance user password claire",
+            "relance user list",
+            "relance user deactivate claire",
+            "relance user activate claire",
         ),
     ),
     "backup": Entry(

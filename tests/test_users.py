@@ -195,10 +195,21 @@ def test_a_user_is_added_given_a_password_and_listed(relance: Relance, database_
     assert "$argon2" not in listed
 
 
-def test_a_password_is_no_argument_and_is_asked_for_on_a_terminal_only(relance: Relance) -> None:
+def test_a_password_is_no_argument(relance: Relance, database_url: str) -> None:
     added(relance)
     relance("user", "password", "paul", GOOD, exit_code=2)
-    assert "--stdin" in relance("user", "password", "paul", exit_code=2).stderr
+    with connect(database_url) as conn:
+        assert hash_of(conn) is None
+
+
+def test_a_password_is_asked_for_twice_and_not_shown(relance: Relance, database_url: str) -> None:
+    added(relance)
+    relance("user", "password", "paul", typed=f"{GOOD}\n{GOOD[::-1]}\n", exit_code=1)
+    with connect(database_url) as conn:
+        assert hash_of(conn) is None
+    assert GOOD not in relance("user", "password", "paul", typed=f"{GOOD}\n{GOOD}\n").output
+    with connect(database_url) as conn:
+        assert hash_of(conn) is not None
 
 
 def test_a_user_who_was_deactivated_acts_by_no_command(relance: Relance) -> None:

@@ -58,9 +58,9 @@ def backup(caller: Caller, *, file: Path, as_json: bool) -> None:
     if as_json:
         printing.print_json({"file": str(file), "bytes": file.stat().st_size, **printing.plain(manifest)})
     written = sum(manifest.rows.values())
-    size = file.stat().st_size / 1e6
+    size = file.stat().st_size
     printing.message(
-        f"{file}: {printing.count(written, 'row')}, {size:.1f} MB, as of {printing.instant(manifest.made_at)}"
+        f"{file}: {printing.count(written, 'row')}, {_size(size)}, as of {printing.instant(manifest.made_at)}"
     )
 
 
@@ -135,6 +135,10 @@ def _show(manifest: Manifest, lost: dict[str, int]) -> None:
     )
     rows = [(name, manifest.rows.get(name, 0), lost.get(name, 0) if lost else None) for name in _MAIN_TABLES]
     printing.table(out, ("table", "in the file", "would be lost"), rows, right=("in the file", "would be lost"))
+
+
+def _size(bytes_: int) -> str:
+    return f"{bytes_ / 1e6:.1f} MB" if bytes_ >= 1e6 else f"{bytes_ / 1e3:.1f} kB"
 
 
 @contextlib.contextmanager

@@ -153,8 +153,6 @@ def _set_active(caller: Caller, login: str, *, active: bool) -> None:
 
 
 def _asked(login: str) -> str:
-    if not sys.stdin.isatty():
-        raise click.UsageError("there is no terminal to ask on: give the password with --stdin")
     typed: str = click.prompt(
         f"Password of {printing.clean(login)}", hide_input=True, confirmation_prompt=True, err=True
     )
