@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from operations.acting import acting, line, number, optional_line
 from operations.preview import decided
+from operations.rules import require_may_run
 from store import companies, journal, lookups, replays, rules, settings
 from workflow.decision import REMINDED
 from workflow.errors import InvalidInput
@@ -83,7 +84,7 @@ def replay(
     It goes step by step, each with its own runs; `commit` is called after each, and what was committed is done whatever
     comes then: the next replay goes on from there. Doing it twice sends nothing twice: an invoice whose mail is out,
     or that has moved on, is skipped, and so is a mail that a run is deciding about already. Raises InvalidInput without
-    a reason, with a maximum below 1, or for a period that ends before it begins.
+    a reason, with a maximum below 1, for a period that ends before it begins, or for a rule not shared with them.
     """
     because = line(because, field="because")
     number(maximum, range(1, MOST + 1), field="max")
@@ -91,6 +92,7 @@ def replay(
     if which.since and which.until and which.until < which.since:
         raise InvalidInput(field="until", value=which.until.isoformat(), reason=f"is before {which.since.isoformat()}")
     titles = lookups.rule_titles(conn)
+    saved = {one.id: one for one in rules.saved(conn)}
     here = settings.read(conn)
     today = next((one.day(here.business_now) for one in companies.companies(conn).values()), None)
     plan = Replay(mails=(), again=(), skipped=(), left=0, runs=(), done=not dry_run)
@@ -102,6 +104,8 @@ def replay(
                 replays.take_turn(conn)
             found = replays.failed(conn, which, after=last, limit=STEP)
             for (rule_id, version), group in _by_rule(found).items():
+                if rule_id in saved:
+                    require_may_run(conn, saved[rule_id], by=by)
                 pinned = rules.pinned(conn, rule_id, version)
                 plan = _one_rule(conn, pinned, group, plan, here, title=titles[rule_id], maximum=maximum, make=make)
         commit()

@@ -123,6 +123,16 @@ COMMANDS: Final[dict[str, Entry]] = {
         "Make the private database what a backup says.",
         ("relance restore relance-2026-11-24.backup", "relance restore relance-2026-11-24.backup --replace --yes"),
     ),
+    "print-pile": Entry(
+        "scripts.commands.posting:print_pile",
+        "List who is to be reminded by post.",
+        ("relance print-pile --csv letters.csv",),
+    ),
+    "posted": Entry(
+        "scripts.commands.posting:posted",
+        "Say that a reminder went by post.",
+        ('relance posted FA-2026-0042 --on 2026-11-20 --because "registered letter 17"',),
+    ),
     "batch": Entry(
         "scripts.commands.batching:batch",
         "Make the same change on many invoices.",

@@ -53,7 +53,7 @@ def test_every_field_of_a_rule_is_in_the_readme(name: str) -> None:
 
 
 def test_the_readme_names_nothing_that_is_not_there() -> None:
-    named = set(re.findall(r"^\| `relance (\w+)` \|", README, re.MULTILINE))
+    named = set(re.findall(r"^\| `relance ([\w-]+)` \|", README, re.MULTILINE))
     assert named == set(COMMANDS)
     assert set(re.findall(r"^\| `(RELANCE_\w+|\w+_URL)` \|", README, re.MULTILINE)) == set(SETTINGS)
 

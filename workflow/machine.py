@@ -112,6 +112,15 @@ def corrected(position: Position, level: int) -> Position:
     return Position("settled", idle) if position.before_settled else Position(idle)
 
 
+def posted(position: Position) -> Position:
+    """A reminder went by post: reserved and confirmed at once, inside settled too.
+
+    Raises ImpossibleTransition while a mail is out, and from the last level.
+    """
+    after = next_state(next_state(position.behind, "reserve"), "confirm")
+    return Position("settled", after) if position.before_settled else Position(after)
+
+
 def is_idle(state: str) -> bool:
     """No mail about the invoice is out: neither reserved nor in doubt, nor settled."""
     return state.startswith("level_") and state.count("_") == 1
