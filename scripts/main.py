@@ -40,7 +40,11 @@ COMMANDS: Final[dict[str, Entry]] = {
     "worker": Entry("scripts.commands.serving:worker", "Run workers.", ("relance worker --processes 4 --threads 8",)),
     "scheduler": Entry("scripts.commands.serving:scheduler", "Run a scheduler.", ("relance scheduler",)),
     "migrate": Entry("scripts.commands.serving:migrate", "Bring the database up to date.", ("relance migrate",)),
-    "status": Entry("scripts.commands.standing:status", "Show how everything stands.", ("relance status --json",)),
+    "status": Entry(
+        "scripts.commands.standing:status",
+        "Show how everything stands.",
+        ("relance status --json", "relance status --watch --every 5"),
+    ),
     "rules": Entry(
         "scripts.commands.rules:rules",
         "Look at rules, check them, keep them in a file.",
@@ -61,7 +65,9 @@ COMMANDS: Final[dict[str, Entry]] = {
         ('relance preview "Relance 1" --on 2026-12-01',),
     ),
     "run": Entry("scripts.commands.running:run", "Run a rule by hand.", ('relance run "Relance 1" --yes',)),
-    "runs": Entry("scripts.commands.running:runs", "List runs, or tell one.", ("relance runs 12",)),
+    "runs": Entry(
+        "scripts.commands.running:runs", "List runs, or tell one.", ("relance runs 12", "relance runs 12 --watch")
+    ),
     "explain": Entry(
         "scripts.commands.explaining:explain",
         "Say why an invoice is reminded, or why not.",

@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 from scripts.caller import NoDemo, made
-from scripts.main import COMMANDS, cli
+from scripts.main import cli
 from scripts.printing import clean, plain, spoken
 from scripts.sink import Sink
 from store.connection import connect
@@ -71,14 +71,6 @@ def test_help_comes_at_once_and_loads_no_command() -> None:
     done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True, timeout=60)
     assert done.stderr.strip() == "[]"
     assert "explain" in done.stdout
-
-
-@pytest.mark.parametrize("name", [name for name in COMMANDS if name != "demo"])
-def test_the_help_of_each_command_ends_with_an_example(name: str) -> None:
-    result = CliRunner().invoke(cli, [name, "--help"])
-    assert result.exit_code == 0
-    assert result.stdout.rstrip().endswith("\n    ".join(COMMANDS[name].examples))
-    assert all(one.startswith(f"relance {name}") for one in COMMANDS[name].examples)
 
 
 @pytest.mark.parametrize(

@@ -85,6 +85,7 @@ def scheduler(caller: Caller) -> None:
 
     with stopping() as stop, servers(caller) as settings:
         _require_current(settings)
+        printing.message(f"a scheduler, {_where(settings)}")
         schedule(settings, stop)
 
 
