@@ -294,7 +294,7 @@ FILTER: Final = Kind(read=_filter)
 TEXTS: Final = Kind(
     read=_texts,
     write=lambda texts: {
-        language: {part: Block(text) for part, text in parts.items()} for language, parts in sorted(texts.items())
+        language: {part: Block(parts[part]) for part in TEXT_PARTS} for language, parts in sorted(texts.items())
     },
 )
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import datetime, time, timedelta
-from heapq import heappop, heappush
+from heapq import heappop, heappush, merge
 from typing import TYPE_CHECKING, NamedTuple
 
 from workflow.decision import as_released, decide_customer, mails, still_due
 from workflow.machine import level_of, next_state
-from workflow.schedule import next_instants
+from workflow.schedule import due_instants
 from workflow.windows import next_open
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def simulate(
     that a tag takes off, where its category allows one. Raises ScheduleError for a line that is no cron.
     """
     course = _Course(invoices, rules, window, replaced or {})
-    calendar = _Calendar(rules, window.zone, after)
+    calendar = _Calendar(rules, window.zone, after, until)
     while True:
         firing, leaving_at = calendar.coming(), course.leaving_at()
         if leaving_at is not None and (firing is None or leaving_at < firing.at):
@@ -63,10 +63,10 @@ def simulate(
                 return
             calendar.wake(leaving_at)
             yield from course.leave()
-        elif firing is None or firing.at > until:
+        elif firing is None:
             return
         else:
-            calendar.fired(firing, took=course.fire(firing))
+            calendar.fired(firing, took=course.fire(firing), idle=not course.may_take(firing.rule))
 
 
 class _Firing(NamedTuple):
@@ -107,7 +107,7 @@ class _Course:
     def fire(self, run: _Firing) -> bool:
         """Let a rule fall due: what it takes is on its way. False where it takes nothing."""
         rule, today = self.rules[run.rule], run.at.astimezone(self.window.zone).date()
-        if rule.level is not None and all(one.level != rule.level for one in self.invoices.values()):
+        if not self.may_take(run.rule):
             return False
         planned = mails(decide_customer(self._seen(self.invoices, run, today), rule, today), rule)
         for mail in planned:
@@ -119,6 +119,11 @@ class _Course:
             self.mails += 1
             heappush(self.waiting, _Waiting(next_open(self.window, run.at), self.mails, run, ids))
         return bool(planned)
+
+    def may_take(self, index: int) -> bool:
+        """Whether an invoice is at the rule's level, where it has one."""
+        level = self.rules[index].level
+        return level is None or any(one.level == level for one in self.invoices.values())
 
     def leaving_at(self) -> datetime | None:
         """When the next mail leaves; None while none waits."""
@@ -176,42 +181,61 @@ class _Calendar:
     """Which rule is due next. At one instant the highest level decides first, as runs do.
 
     A decision sees of time the day alone: a rule that took nothing takes nothing more that day, unless something has
-    moved. So one that fires every minute is not asked every minute.
+    moved. So one that fires every minute is not asked every minute, and one to whose level nothing comes, not at all.
     """
 
-    def __init__(self, rules: Sequence[Rule], zone: ZoneInfo, after: datetime) -> None:
+    def __init__(self, rules: Sequence[Rule], zone: ZoneInfo, after: datetime, until: datetime) -> None:
         self.rules = rules
         self.zone = zone
-        self.due = {index: self._after(index, after) for index in range(len(rules))}
+        self.until = until
+        self.following: dict[int, Iterator[datetime]] = {}
+        self.due: dict[int, datetime] = {}
         self.resting: set[int] = set()
+        for index in range(len(rules)):
+            self._look(index, after)
 
     def coming(self) -> _Firing | None:
-        """The rule that is due next; None when none ever is."""
+        """The rule that is due next; None when none is until the end."""
         coming = [
-            (at, 1 if (level := self.rules[index].level) is None else -level, index)
-            for index, at in self.due.items()
-            if at is not None
+            (at, 1 if (level := self.rules[index].level) is None else -level, index) for index, at in self.due.items()
         ]
-        at, _, index = min(coming, default=(None, 0, 0))
-        return None if at is None else _Firing(at, index)
+        if not coming:
+            return None
+        at, _, index = min(coming)
+        return _Firing(at, index)
 
-    def fired(self, firing: _Firing, *, took: bool) -> None:
-        """Let it fire again by its schedule: on another day where it took nothing."""
-        following = self.due[firing.rule] = self._after(firing.rule, firing.at)
+    def fired(self, firing: _Firing, *, took: bool, idle: bool) -> None:
+        """Let it fire again by its schedule: on another day where it took nothing, once something moves where idle."""
         if took:
+            self._follow(firing.rule, firing.at)
             self.wake(firing.at)
             return
+        if idle:
+            del self.due[firing.rule]
+            self.resting.add(firing.rule)
+            return
+        self._follow(firing.rule, firing.at)
         tomorrow = firing.at.astimezone(self.zone).date() + timedelta(days=1)
         midnight = datetime.combine(tomorrow, time.min, self.zone)
-        if following is not None and following < midnight:
-            self.due[firing.rule] = self._after(firing.rule, midnight - timedelta(microseconds=1))
+        if firing.rule in self.due and self.due[firing.rule] < midnight:
+            self._look(firing.rule, midnight - timedelta(microseconds=1))
             self.resting.add(firing.rule)
 
     def wake(self, moved_at: datetime) -> None:
         """Ask again those that rest: an invoice has moved."""
         for index in self.resting:
-            self.due[index] = self._after(index, moved_at)
+            self._look(index, moved_at)
         self.resting.clear()
 
-    def _after(self, index: int, at: datetime) -> datetime | None:
-        return next(iter(next_instants(self.rules[index].schedule_lines, self.zone, at, count=1)), None)
+    def _look(self, index: int, after: datetime) -> None:
+        lines = self.rules[index].schedule_lines
+        self.following[index] = merge(*(due_instants(line, self.zone, after, self.until) for line in lines))
+        self._follow(index, after)
+
+    def _follow(self, index: int, after: datetime) -> None:
+        """Two lines may name one instant: it is taken once."""
+        found = next((at for at in self.following[index] if at > after), None)
+        if found is None:
+            self.due.pop(index, None)
+        else:
+            self.due[index] = found

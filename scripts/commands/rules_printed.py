@@ -96,15 +96,16 @@ def details(found: RuleDetails, lang: Language) -> None:
         (_WORDS["company"][lang], f"{line.company}, {found.company_name}"),
         (_WORDS["level"][lang], _level(line, lang)),
         (_WORDS["filter"][lang], line.filter or _WORDS["every invoice"][lang]),
-        *((_WORDS["schedule"][lang], text) for text in line.schedule or (_WORDS["by hand"][lang],)),
-        *((_WORDS["next"][lang], _moment(at, lang)) for at in found.next_at),
+        *_under(_WORDS["schedule"][lang], line.schedule or (_WORDS["by hand"][lang],)),
+        *_under(_WORDS["next"][lang], [_moment(at, lang) for at in found.next_at]),
         (_WORDS["account"][lang], f"{line.account}: {found.sender}, {found.server}{held}"),
         (_WORDS["owner"][lang], found.owner),
         (_WORDS["seen by"][lang], seen_by),
     ]
     told = {"title", "filter", "texts", "schedule_lines", "counts", "shared_with"}
+    # The others by the names that a rulebook gives them.
     rows += [
-        (name.replace("_", " "), ", ".join(value) if isinstance(value, list) else value)
+        (name, _value(tuple(value) if isinstance(value, list) else value, lang))
         for name, value in rule.items()
         if name not in told and value not in (None, False, [])
     ]
@@ -243,6 +244,11 @@ def _value(value: object, lang: Language) -> str:
             return str(value).lower()
         case _:
             return str(value)
+
+
+def _under(name: str, values: Sequence[str]) -> list[tuple[str, str]]:
+    """The name beside the first value only."""
+    return [("" if place else name, value) for place, value in enumerate(values)]
 
 
 def _level(one: RuleLine, lang: Language) -> str:
