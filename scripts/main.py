@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 REFUSED: Final = 1
 
+# A NUL, and what Python makes of bytes that are no UTF-8.
+_NO_CHARACTER = re.compile("[\0\ud800-\udfff]")
 _LOGIN = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
 
@@ -219,6 +221,13 @@ class Commands(click.Group):
             close = get_close_matches(args[0], self.list_commands(ctx), n=1)
             ctx.fail(f"no such command {args[0]!r}" + (f"; did you mean {close[0]}?" if close else ""))
         return super().resolve_command(ctx, args)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Refuse what is no text, wherever it stands: neither a name, nor a reason, nor a file can be that."""
+        for word in args:
+            if found := _NO_CHARACTER.search(word):
+                ctx.fail(f"{word[:60]!a}: U+{ord(found[0]):04X} is no character (what is typed must be UTF-8)")
+        return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - as click declares it
         """Turn what a person can act on into one line on stderr; anything else is a fault and keeps its trace."""

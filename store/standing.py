@@ -109,7 +109,7 @@ class Held:
     held_at: datetime
 
 
-def reminders_by_state(conn: Connection, *, ever: bool) -> dict[str, int]:
+def reminders_by_state(conn: Connection, *, ever: bool = True) -> dict[str, int]:
     """How many reminders are in each state; failed ones that a run decided about again are none any more.
 
     All that ended is counted only where `ever`: it takes a look at the whole table.
