@@ -548,9 +548,13 @@ DECLARE
     after  jsonb := CASE WHEN TG_OP = 'DELETE' THEN '{}' ELSE to_jsonb(NEW) END;
     hashed text[] := string_to_array(TG_ARGV[2], ',');
     unseen text[] := string_to_array(TG_ARGV[3], ',');
-    change jsonb;
 BEGIN
-    SELECT jsonb_object_agg(key, jsonb_build_array(old_value, new_value)) INTO change
+    IF before - unseen = after - unseen THEN
+        RETURN NULL;
+    END IF;
+    INSERT INTO journal (subject, subject_id, change)
+    SELECT TG_ARGV[0], coalesce(after ->> TG_ARGV[1], before ->> TG_ARGV[1], '0')::bigint,
+           jsonb_object_agg(key, jsonb_build_array(old_value, new_value))
       FROM (SELECT key,
                    CASE WHEN key = ANY (hashed) AND before ->> key IS NOT NULL
                         THEN to_jsonb('sha256:' || encode(sha256(convert_to(lower(before ->> key), 'UTF8')), 'hex')) ELSE before -> key END AS old_value,
@@ -558,10 +562,6 @@ BEGIN
                         THEN to_jsonb('sha256:' || encode(sha256(convert_to(lower(after ->> key), 'UTF8')), 'hex')) ELSE after -> key END AS new_value
               FROM jsonb_object_keys(before || after) AS keys (key)
              WHERE before -> key IS DISTINCT FROM after -> key AND NOT key = ANY (unseen)) AS changed;
-    IF change IS NOT NULL THEN
-        INSERT INTO journal (subject, subject_id, change)
-        VALUES (TG_ARGV[0], coalesce(after ->> TG_ARGV[1], before ->> TG_ARGV[1], '0')::bigint, change);
-    END IF;
     RETURN NULL;
 END $$;
 CREATE TRIGGER users_journal AFTER INSERT OR UPDATE ON users FOR EACH ROW
