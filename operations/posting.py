@@ -139,8 +139,9 @@ def confirm_posted(
 ) -> list[Posted]:
     """Move invoices as an accepted mail would: one level up, last reminded on that day, tagged as the rule says.
 
-    All of them or none. Raises InvalidInput for a day to come, for one that is not after the last reminder (a letter
-    told of twice is one letter), for another level than the next, while a mail is out, for a credit note.
+    All of them or none. `level`, or the rule's, says which reminder it was, 1 to 3; only the first may go without: a
+    letter told of twice is one letter. Raises InvalidInput for another level than the next, for a day to come or not
+    after the last reminder, while a mail is out, for a credit note.
     """
     because = line(because, field="because")
     number(level, range(1, LAST_LEVEL + 1), field="level")
@@ -165,9 +166,11 @@ def _confirmed(
     invoice = locked(conn, one.company, one.number)
     if histories.kind(conn, invoice.id) != "invoice":
         raise InvalidInput(field="invoice", value=one.number, reason="is a credit note: nobody is reminded of it")
+    if level is None and rule and rule.rule.level is not None:
+        level = rule.rule.level + 1
     reached = _next_level(invoice, posted_on, level)
     if rule:
-        _check_rule(rule, invoice, reached)
+        _check_rule(rule, invoice)
     invoices.correct(conn, {invoice.id: Correction(posted(invoice.position), invoice.cycle, posted_on)})
     journal.write(conn, "invoice", invoice.id, {"posted": [None, posted_on.isoformat()]})
     tags = _tag(conn, invoice.id, rule) if rule else ()
@@ -190,6 +193,10 @@ def _next_level(invoice: LockedInvoice, posted_on: date, asked: int | None) -> i
         raise InvalidInput(field="invoice", value=invoice.number, reason="has had all three reminders")
     if asked is not None and asked > level + 1:
         raise InvalidInput(field="level", value=asked, reason=f"reminder {level + 1} of {invoice.number} comes first")
+    if asked is None and level > 0:
+        when = f" on {last.isoformat()}" if last else ""
+        reason = f"{invoice.number} has had reminder {level}{when}: say that this one was reminder {level + 1}"
+        raise InvalidInput(field="level", value=None, reason=reason)
     if last is not None and posted_on <= last:
         reason = f"{invoice.number} was reminded on {last.isoformat()}: the next reminder is of a later day"
         raise InvalidInput(field="on", value=posted_on.isoformat(), reason=reason)
@@ -199,13 +206,13 @@ def _next_level(invoice: LockedInvoice, posted_on: date, asked: int | None) -> i
     return level + 1
 
 
-def _check_rule(rule: SavedRule, invoice: LockedInvoice, reached: int) -> None:
+def _check_rule(rule: SavedRule, invoice: LockedInvoice) -> None:
     if rule.company_id != invoice.company_id:
         raise InvalidInput(field="rule", value=rule.title, reason=f"chases for another company than {invoice.number}'s")
     if not rule.rule.counts:
         raise InvalidInput(field="rule", value=rule.title, reason=_NO_REMINDERS)
-    if rule.rule.level is not None and rule.rule.level + 1 != reached:
-        reason = f"sends reminder {rule.rule.level + 1}, and the next of {invoice.number} is {reached}"
+    if rule.rule.level not in {None, level_of(invoice.position.behind)}:
+        reason = f"sends another reminder than the next of {invoice.number}"
         raise InvalidInput(field="rule", value=rule.title, reason=reason)
 
 

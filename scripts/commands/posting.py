@@ -52,8 +52,8 @@ def print_pile(caller: Caller, *, rule: str | None, csv_file: str | None, as_jso
 
 @click.command()
 @click.argument("invoices", metavar="INVOICE…", nargs=-1, required=True)
-@click.option("--on", "on", type=click.DateTime(["%Y-%m-%d"]), required=True, help="The day on which it was posted.")
-@click.option("--level", type=click.IntRange(1, 3), help="Which reminder it was; by default the next one.")
+@click.option("--on", type=click.DateTime(["%Y-%m-%d"]), metavar="DAY", required=True, help="When it was posted.")
+@click.option("--level", type=click.IntRange(1, 3), help="Which reminder it was; needed from the second on.")
 @click.option("--rule", metavar="RULE", help="The rule that it stands for, whose tags are put on: a title or an id.")
 @click.option("--company", metavar="CODE", help="Whose invoice, where two companies have the number.")
 @because_option
