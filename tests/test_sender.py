@@ -318,6 +318,60 @@ def test_a_mail_that_breaks_its_own_upload_stops_no_other(database_url: str, tmp
         assert desk.ask("SELECT array_agg(state ORDER BY state) FROM reminders") == ["due", "sent"]
 
 
+@pytest.mark.parametrize("connections", [1, 4])
+def test_an_address_that_smtp_cannot_say_puts_no_other_mail_in_doubt(
+    database_url: str, tmp_path: Path, connections: int
+) -> None:
+    settings = replace(QUICK, connections=connections)
+    with sending_to(database_url, tmp_path, Behaviour(), settings, trade=second_mail) as desk:
+        sound, broken = desk.ready()
+        fates = desk.sender.deliver([sound, replace(broken, recipients=("é@dupont.example",))])
+        assert [each.fate for each in fates if each] == ["sent", "unreachable"]
+
+
+@pytest.mark.parametrize(
+    ("at_the_dot", "fates"),
+    [
+        (Answer(reply="554 5.7.1 no"), ["refused", "sent"]),
+        (Answer(reply="421 4.3.2 closing"), ["refused", "sent"]),
+        (Answer(drop=True), ["unknown", "sent"]),
+        (Answer(delay_s=3), ["sent", "sent"]),
+    ],
+)
+def test_what_becomes_of_a_mail_is_not_the_fate_of_the_one_announced_with_its_dot(
+    database_url: str, tmp_path: Path, at_the_dot: Answer, fates: list[str]
+) -> None:
+    answers = iter([at_the_dot])
+    behaviour = Behaviour(
+        verdict=lambda _sender, _recipients, at: next(answers, None) if at == "dot" else None,
+    )
+    settings = replace(QUICK, connections=1, answer_s=5)
+    with sending_to(database_url, tmp_path, behaviour, settings, trade=second_mail) as desk:
+        found = desk.sender.deliver(desk.ready())
+        assert [each.fate for each in found if each] == fates
+        recipients = [mail.to for mail in desk.sink.mails()]
+        assert len(recipients) == len(set(recipients)), "nobody was mailed twice"
+
+
+def test_a_server_slow_over_one_mail_does_not_keep_the_one_announced_with_its_dot(
+    database_url: str, tmp_path: Path
+) -> None:
+    answers = iter([Answer(delay_s=4)])
+    behaviour = Behaviour(verdict=lambda _sender, _recipients, at: next(answers, None) if at == "dot" else None)
+    settings = replace(QUICK, connections=2, answer_s=10)
+
+    def trade(conn: Connection) -> None:
+        second_mail(conn)
+        invoice(conn, "FA-8", "30.00", currency="USD")
+
+    with sending_to(database_url, tmp_path, behaviour, settings, trade=trade) as desk:
+        mails = threading.Thread(target=desk.sender.deliver, args=[desk.ready()])
+        mails.start()
+        time.sleep(2.5)
+        assert desk.ask("SELECT array_agg(state ORDER BY state) FROM reminders") == ["armed", "sent", "sent"]
+        mails.join()
+
+
 def test_a_silent_server_delays_no_other_accounts_mail(database_url: str, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
 

@@ -165,6 +165,37 @@ def test_several_mails_leave_on_one_connection(tmp_path: Path) -> None:
         assert [mail.to for mail in sink.mails()] == [(READER, COPY)] * 3
 
 
+def test_the_next_mails_envelope_travels_with_the_dot(tmp_path: Path) -> None:
+    async def go(port: int) -> None:
+        connection = await connect(account(port), None)
+        assert connection.pipelines
+        await connection.upload(SENDER, [READER], stuffed(MAIL))
+        connection.announce(SENDER, [COPY], stuffed(MAIL))
+        await connection.dot(5)
+        await connection.upload(SENDER, [COPY], stuffed(MAIL))
+        await connection.dot(5)
+        await connection.quit()
+
+    with Sink(tmp_path) as sink:
+        asyncio.run(go(sink.port))
+        assert [mail.to for mail in sink.mails()] == [(READER,), (COPY,)]
+
+
+def test_no_mail_leaves_under_the_envelope_of_another(tmp_path: Path) -> None:
+    async def go(port: int) -> None:
+        connection = await connect(account(port), None)
+        await connection.upload(SENDER, [READER], stuffed(MAIL))
+        connection.announce(SENDER, [READER], stuffed(MAIL))
+        await connection.dot(5)
+        with pytest.raises(Unreachable):
+            await connection.upload(SENDER, [COPY], stuffed(MAIL))
+        connection.abort()
+
+    with Sink(tmp_path) as sink:
+        asyncio.run(go(sink.port))
+        assert [mail.to for mail in sink.mails()] == [(READER,)]
+
+
 def test_without_its_dot_a_mail_is_no_mail(tmp_path: Path) -> None:
     async def go(port: int) -> None:
         connection = await connect(account(port), None)

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 _IDLE_S = 10.0
 _PATIENCE_S = 30.0
 _STUCK_S = 5.0
+_ANNOUNCED_S = 1.0
 _RETRY_S = (0.1, 0.5, 1, 2, 5, 10, 10, 10, 10, 10)
 _TOO_MANY = 421
 
@@ -170,22 +171,14 @@ class Sender:
     async def _serve(self, account_id: int) -> None:
         """One connection's life: mail after mail of one account, until it has been idle for a while."""
         connection: SmtpConnection | None = None
+        item: Item | None = None
         try:
-            while self._serving[account_id] <= self._share(account_id):
-                waiting = self._waiting[account_id]
-                if waiting.empty():
-                    async with asyncio.timeout(_IDLE_S):
-                        item = await waiting.get()
-                else:
-                    item = waiting.get_nowait()
-                self._taken_at[account_id] = boottime()
+            while item or self._serving[account_id] <= self._share(account_id):
+                item = item or await self._next(account_id)
                 if item is None:
                     break
-                if not item.started:
-                    item.started = True
-                    self._ticker.move(item)
-                    connection = await self._send(item, connection)
-                if self._somebody_starves():
+                connection, item = await self._send(item, connection)
+                if item is None and self._somebody_starves():
                     break
         except TimeoutError:
             pass
@@ -195,8 +188,47 @@ class Sender:
             if connection:
                 await connection.quit()
 
-    async def _send(self, item: Item, connection: SmtpConnection | None) -> SmtpConnection | None:
-        """Take one mail through; the connection to use for the next, None where it is spent."""
+    async def _next(self, account_id: int) -> Item | None:
+        """Take the account's next mail, None when it is time to stop. Raises TimeoutError after an idle while."""
+        waiting = self._waiting[account_id]
+        while True:
+            if waiting.empty():
+                async with asyncio.timeout(_IDLE_S):
+                    item = await waiting.get()
+            else:
+                item = waiting.get_nowait()
+            self._taken_at[account_id] = boottime()
+            if item is None or self._begun(item):
+                return item
+
+    def _begun(self, item: Item) -> bool:
+        """From here on a mail is a connection's; False for one that was given up meanwhile."""
+        if item.started:
+            return False
+        item.started = True
+        self._ticker.move(item)
+        return True
+
+    def _following(self, connection: SmtpConnection) -> Item | None:
+        """The mail whose envelope may travel with the dot of the one before it."""
+        account = connection.account
+        waiting = self._waiting[account.id]
+        if self._stopping or not connection.pipelines or self._somebody_starves():
+            return None
+        if self._serving[account.id] > self._share(account.id):
+            return None
+        while not waiting.empty():
+            item = waiting.get_nowait()
+            self._taken_at[account.id] = boottime()
+            if item and item.ready.account != account:
+                waiting.put_nowait(item)  # the account was edited: for a new connection
+                return None
+            if item and self._begun(item):
+                return item
+        return None
+
+    async def _send(self, item: Item, connection: SmtpConnection | None) -> tuple[SmtpConnection | None, Item | None]:
+        """Take one mail through. Returns the connection, None where it is spent, and the next mail if it was begun."""
         ready = item.ready
         if connection and (connection.closed or connection.account != ready.account):
             await connection.quit()  # the server has left, or the account was edited since
@@ -211,14 +243,14 @@ class Sender:
             if kept and tired and connection:
                 connection.abort()
                 return await self._send(item, None)  # the server let go of the connection, not of the mail
-            return await self._not_uploaded(item, connection, error)
+            return await self._not_uploaded(item, connection, error), None
         if not await self._ticker.arm(item):
             connection.abort()
-            return None
+            return None, None
         if connection.closed or boottime() - item.arming_since > self._settings.dot_budget_s:
             connection.abort()
             self._decide(item, Delivery("disarmed", error="too long between arming and the dot"))
-            return None
+            return None, None
         return await self._dot(item, connection)
 
     async def _not_uploaded(
@@ -237,9 +269,32 @@ class Sender:
             connection.abort()
         return None
 
-    async def _dot(self, item: Item, connection: SmtpConnection) -> SmtpConnection | None:
-        """The final dot of an armed mail, and its answer."""
+    async def _dot(self, item: Item, connection: SmtpConnection) -> tuple[SmtpConnection | None, Item | None]:
+        """The final dot of an armed mail, with the next one's envelope in the same packet, and its answer."""
         self._ticker.move(item)
+        following = self._following(connection)
+        if following is None:
+            return await self._answer(item, connection), None
+        ready = following.ready
+        with contextlib.suppress(UnicodeEncodeError):  # told when its turn comes: it is not this mail's fault
+            connection.announce(ready.account.from_address, ready.recipients, ready.stuffed)
+        # A server that takes its time over one mail does not keep the other, of which it has the envelope only.
+        patience = self._loop.call_later(_ANNOUNCED_S, self._take_back, following, connection)
+        kept = await self._answer(item, connection)
+        patience.cancel()
+        if connection.spent:
+            connection.abort()
+            return None, None
+        return kept, following
+
+    def _take_back(self, item: Item, connection: SmtpConnection) -> None:
+        connection.spent = True
+        item.started = False
+        self._ticker.rest(item)
+        self._waiting[item.ready.account.id].put_nowait(item)
+        self._staff()
+
+    async def _answer(self, item: Item, connection: SmtpConnection) -> SmtpConnection | None:
         try:
             item.reply = await connection.dot(self._settings.answer_s)
         except Refused as refusal:

@@ -62,16 +62,29 @@ class SmtpConnection:
         self.account = account
         self._reader = reader
         self._writer = writer
+        self._announced = b""
+        self.spent = False  # not to be used for another mail
         self.features: dict[str, str] = {}
+
+    @property
+    def pipelines(self) -> bool:
+        """Several commands may travel in one packet (RFC 2920)."""
+        return "PIPELINING" in self.features
 
     async def upload(self, sender: str, recipients: Sequence[str], stuffed: bytes) -> None:
         """Hand over everything but the final dot. `stuffed`: CRLF lines, dots doubled, ending in CRLF.
 
-        Raises Refused or Unreachable; the first recipient's refusal refuses the mail, another's only loses the copy.
+        Its envelope is not said again where it was announced with the last dot. Raises Refused or Unreachable; the
+        first recipient's refusal refuses the mail, another's only loses the copy.
         """
-        size = f" SIZE={len(stuffed)}" if "SIZE" in self.features else ""
-        commands = [f"MAIL FROM:<{sender}>{size}", *(f"RCPT TO:<{recipient}>" for recipient in recipients), "DATA"]
-        replies = await self._converse(commands)
+        commands = self._envelope(sender, recipients, stuffed)
+        announced, self._announced = self._announced, b""
+        if announced:
+            if announced != _lines(commands):
+                raise Unreachable("another mail was announced")
+            replies = await self._replies(len(commands))
+        else:
+            replies = await self._converse(commands)
         for step, reply, wanted in (("mail", replies[0], 250), ("rcpt", replies[1], 250), ("data", replies[-1], 354)):
             if reply.code >= 400:
                 if replies[-1].code == 354:
@@ -82,9 +95,20 @@ class SmtpConnection:
         self._writer.write(stuffed)
         await self._drained()
 
+    def announce(self, sender: str, recipients: Sequence[str], stuffed: bytes) -> None:
+        """Let the next mail's envelope travel in one packet with the coming dot; only where the server `pipelines`.
+
+        Raises UnicodeEncodeError for an address that SMTP cannot say; then nothing is announced.
+        """
+        self._announced = _lines(self._envelope(sender, recipients, stuffed))
+
+    def _envelope(self, sender: str, recipients: Sequence[str], stuffed: bytes) -> list[str]:
+        size = f" SIZE={len(stuffed)}" if "SIZE" in self.features else ""
+        return [f"MAIL FROM:<{sender}>{size}", *(f"RCPT TO:<{recipient}>" for recipient in recipients), "DATA"]
+
     async def dot(self, timeout_s: float) -> Reply:
         """Write the final dot and wait for its answer. Raises Refused (certain), or Unreachable (nobody knows)."""
-        self._writer.write(b".\r\n")
+        self._writer.write(b".\r\n" + self._announced)
         reply = await self._reply(timeout_s)
         if reply.code >= 400:
             raise Refused("dot", reply)
@@ -119,12 +143,12 @@ class SmtpConnection:
         self.abort()
 
     async def _converse(self, commands: Sequence[str]) -> list[Reply]:
-        if "PIPELINING" in self.features:
-            self._writer.write("".join(f"{command}\r\n" for command in commands).encode("ascii"))
+        if self.pipelines:
+            self._writer.write(_lines(commands))
             return await self._replies(len(commands))
         replies = []
         for command in commands:
-            self._writer.write(f"{command}\r\n".encode("ascii"))
+            self._writer.write(_lines([command]))
             replies.append(await self._reply(_STEP_S))
             if replies[-1].code >= 400 and command != "DATA" and len(replies) <= 2:
                 replies += [Reply(503, "not asked")] * (len(commands) - len(replies))
@@ -188,7 +212,7 @@ class SmtpConnection:
 
     async def hello(self, name: str) -> None:
         """EHLO; keeps the features offered. Raises Refused or Unreachable."""
-        self._writer.write(f"EHLO {name}\r\n".encode("ascii"))
+        self._writer.write(_lines([f"EHLO {name}"]))
         reply_lines = await self._ehlo_lines()
         self.features = {}
         for line in reply_lines[1:]:
@@ -308,6 +332,10 @@ def stuffed(content: bytes) -> bytes:
     lines = content if content.endswith(b"\r\n") else content + b"\r\n"
     doubled = lines.replace(b"\r\n.", b"\r\n..")
     return b"." + doubled if doubled.startswith(b".") else doubled
+
+
+def _lines(commands: Sequence[str]) -> bytes:
+    return "".join(f"{command}\r\n" for command in commands).encode("ascii")
 
 
 def _printable(raw: bytes) -> str:
