@@ -241,6 +241,16 @@ class SmtpConnection:
         if reply.code >= 400:
             raise Refused("connect", reply)
 
+    async def encrypt(self, context: ssl.SSLContext, host: str) -> None:
+        """Go on under TLS. Raises Unverified where the certificate does not hold, Unreachable."""
+        try:
+            await self._writer.start_tls(context, server_hostname=host, ssl_handshake_timeout=30)
+        except ssl.SSLError as error:
+            raise Unverified(f"TLS: {error.reason}") from None
+        except OSError as error:
+            raise Unreachable(f"TLS: {type(error).__name__}") from None
+        self.wait_until_written()
+
     async def start_tls(self, context: ssl.SSLContext, host: str, name: str) -> None:
         """STARTTLS, verified, then EHLO again.
 
@@ -253,13 +263,7 @@ class SmtpConnection:
             raise Unverified(f"STARTTLS refused: {reply}")
         if getattr(self._reader, "_buffer", b""):  # words in clear after the 220 are an attacker's
             raise Unverified("the server spoke in clear after STARTTLS")
-        try:
-            await self._writer.start_tls(context, server_hostname=host, ssl_handshake_timeout=30)
-        except ssl.SSLError as error:
-            raise Unverified(f"TLS: {error.reason}") from None
-        except OSError as error:
-            raise Unreachable(f"TLS: {type(error).__name__}") from None
-        self.wait_until_written()
+        await self.encrypt(context, host)
         await self.hello(name)
 
     async def log_in(self, username: str, password: str) -> None:
@@ -292,14 +296,7 @@ async def connect(account: Account, password: str | None) -> SmtpConnection:
         raise Unverified(f"the account's certificate file: {type(error).__name__}") from None
     try:
         async with asyncio.timeout(30):
-            reader, writer = await asyncio.open_connection(
-                account.host,
-                account.port,
-                ssl=context if account.security == "implicit-tls" else None,
-                limit=64 * 1024,
-            )
-    except ssl.SSLError as error:
-        raise Unverified(f"TLS: {error.reason}") from None
+            reader, writer = await asyncio.open_connection(account.host, account.port, limit=64 * 1024)
     except (OSError, TimeoutError, UnicodeError) as error:  # the last: a host that is no name at all
         raise Unreachable(f"cannot connect: {type(error).__name__}") from None
     raw: socket.socket = writer.get_extra_info("socket")
@@ -307,8 +304,10 @@ async def connect(account: Account, password: str | None) -> SmtpConnection:
     if hasattr(socket, "TCP_USER_TIMEOUT"):
         raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 60_000)
     connection = SmtpConnection(account, reader, writer)
-    connection.wait_until_written()
+    connection.wait_until_written()  # here too: what TLS hands down must not linger below it
     try:
+        if account.security == "implicit-tls" and context:
+            await connection.encrypt(context, account.host)
         await connection.greeting()
         await connection.hello(name)
         if account.security == "starttls-required" and context:
