@@ -70,15 +70,19 @@ def check_rules(conn: Connection, *, also_active: Collection[str] = ()) -> Repor
 
 
 def check_text_of(conn: Connection, text: str, *, by: str, now: datetime) -> Report:
-    """Check the rules as they would be once a file is imported and its rules activated. Nothing is kept."""
+    """Check the rules as they would be once a file is imported and its rules activated. Nothing is kept.
+
+    What is refused is all that is found: half a file says nothing about the whole.
+    """
     with as_imported(conn, text, by=by, now=now) as outcome:
-        titles = {one.name for one in outcome.changes if one.section == "rules" and one.became != "left alone"}
-        report = check_rules(conn, also_active=titles)
+        if not outcome.refusals:
+            titles = {one.name for one in outcome.changes if one.section == "rules" and one.became != "left alone"}
+            return check_rules(conn, also_active=titles)
     refused = [
         Finding(code="refused", company="", rule=one.place, values={"reason": _with_line(one.line, one.reason)})
         for one in outcome.refusals
     ]
-    return Report(findings=(*refused, *report.findings), chases=report.chases)
+    return Report(findings=tuple(refused), chases={})
 
 
 def said(finding: Finding, language: Language) -> tuple[str, str]:

@@ -20,9 +20,12 @@ from workflow.rules import Rule, Texts
 from workflow.windows import SendWindow
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from workflow.facts import Language
     from workflow.filters import Filter
 
-TEXTS = {"fr": Texts(subject="Relance", header="Bonjour,", footer="Cordialement")}
+TEXTS: Mapping[Language, Texts] = {"fr": Texts(subject="Relance", header="Bonjour,", footer="Cordialement")}
 NOW = datetime(2026, 11, 24, 6, tzinfo=UTC)
 TODAY = date(2026, 11, 24)
 WINDOW = SendWindow(zone=ZoneInfo("Europe/Paris"), country="FR")
@@ -39,7 +42,7 @@ THIRD = rule("R3", "level = 2 and days_overdue >= 30 and days_since_reminder >= 
 
 
 def checked(*active: Rule, **changes: Any) -> Checked:  # noqa: ANN401 - as CompanyRules takes them
-    values = {"company": "NORD", "window": WINDOW, "now": NOW, "active": active, "replaced": {}}
+    values: dict[str, Any] = {"company": "NORD", "window": WINDOW, "now": NOW, "active": active, "replaced": {}}
     return check_company(CompanyRules(**values | changes))
 
 

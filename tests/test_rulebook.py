@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -59,7 +61,8 @@ def furnished(conn: Connection) -> Connection:
 
 
 def imported(conn: Connection, text: str, **changes: Any) -> Outcome:  # noqa: ANN401 - as import_text takes them
-    return import_text(conn, text, **{"because": "firmer", "yes": True, "by": "user:marie", "now": NOW} | changes)
+    values: dict[str, Any] = {"because": "firmer", "yes": True, "by": "user:marie", "now": NOW}
+    return import_text(conn, text, **values | changes)
 
 
 def became(outcome: Outcome, name: str) -> str:
@@ -221,3 +224,13 @@ def test_a_rule_that_cannot_be_read_is_left_out_and_told(conn: Connection) -> No
     left = export(conn)
     assert set(left.left_out) == {"Relance 1", "Relance 2"}
     assert "rules:" not in left.text
+
+
+def test_the_rulebook_of_the_readme_can_be_imported_as_it_stands(database: Connection) -> None:
+    readme = (Path(__file__).resolve().parents[1] / "README.md").read_text(encoding="utf-8")
+    (text,) = re.findall(r"```yaml\n(rulebook: .*?)```", readme, re.DOTALL)
+    save_user(database, login="marie", name="Marie Curie", email="marie@nord.example", by="system")
+    outcome = imported(database, text)
+    assert (outcome.refusals, outcome.warnings) == ((), ())
+    assert {one.became for one in outcome.changes} == {"created"}
+    assert {one.became for one in imported(database, text).changes} == {"unchanged"}

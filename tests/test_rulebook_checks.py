@@ -137,7 +137,7 @@ def test_a_file_is_checked_as_if_it_were_imported_and_active(conn: Connection) -
 
 def test_what_a_file_would_be_refused_for_is_found_with_its_line(conn: Connection) -> None:
     text = export(conn).text.replace("account: sortie", "account: autre", 1)
-    (finding,) = [one for one in check_text_of(conn, text, by="user:marie", now=NOW).findings if one.code == "refused"]
+    (finding,) = check_text_of(conn, text, by="user:marie", now=NOW).findings
     line = text[: text.index("account: autre")].count("\n") + 1
     wrong, todo = said(finding, "en")
     assert (finding.rule, todo) == ("rules / Relance 1", "correct it")

@@ -91,7 +91,8 @@ def next_(caller: Caller, *, days: int, lang: Language, as_json: bool) -> None:
 def check(caller: Caller, *, file: str | None, lang: Language, as_json: bool) -> None:
     """Say what is wrong with the rules before it bites, or with those of FILE before they are imported.
 
-    The rules of FILE are checked as if they were imported and active. Exit code 1 where there are errors.
+    The rules of FILE are checked as if they were imported and active, once nothing of it is refused. Exit code 1 where
+    there are errors.
     """
     from operations import rulebook_checks as checks  # noqa: PLC0415 - loaded when asked for
 

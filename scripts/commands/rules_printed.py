@@ -45,11 +45,15 @@ _WORDS: Final[dict[str, dict[Language, str]]] = {
     "seen by": {"en": "seen by", "fr": "vue par"},
     "texts": {"en": "Texts", "fr": "Textes"},
     "statement": {"en": "the statement of invoices", "fr": "le récapitulatif des factures"},
-    "leaves": {"en": "leaves", "fr": "part le"},
+    "waits": {
+        "en": "what is due at {due} leaves on {leaves}",
+        "fr": "ce qui passe à {due} part le {leaves}",
+    },
+    ":": {"en": ":", "fr": "\N{NO-BREAK SPACE}:"},
     "more": {"en": "and {count} more until {last}", "fr": "et {count} autres jusqu'à {last}"},
     "cut": {"en": "There are more: ask for fewer days.", "fr": "Il y en a d'autres : demander moins de jours."},
     "all right": {"en": "Nothing is wrong with the rules.", "fr": "Rien à redire aux règles."},
-    "all companies": {"en": "Files and rules", "fr": "Fichiers et règles"},
+    "refused": {"en": "Refused", "fr": "Refus"},
     "example": {"en": "example", "fr": "exemple"},
     "what becomes": {
         "en": "What becomes of an invoice that nobody pays",
@@ -135,10 +139,11 @@ def calendar(found: Calendar, lang: Language) -> None:
             shown = ", ".join(times[:_TIMES_SHOWN])
             if len(times) > _TIMES_SHOWN:
                 shown += f" {_WORDS['more'][lang].format(count=len(times) - _TIMES_SHOWN, last=times[-1])}"
-            first = due[0]
-            later = first.leaves_at != first.due_at
-            leaves = f"{_WORDS['leaves'][lang]} {_moment(first.leaves_at, lang)}" if later else ""
-            rows.append((f"  {shown}", rule, company, leaves))
+            waits = next((one for one in due if one.leaves_at != one.due_at), None)
+            if waits:
+                leaves = _moment(waits.leaves_at, lang)
+                shown += f"; {_WORDS['waits'][lang].format(due=f'{waits.due_at:%H:%M}', leaves=leaves)}"
+            rows.append((f"  {rule}", company, shown))
         _grid(out, rows)
     if found.more:
         out.print()
@@ -151,15 +156,15 @@ def report(found: Report, lang: Language) -> None:
 
     out = printing.console()
     for company, findings in groupby(sorted(found.findings, key=lambda one: one.company), key=lambda one: one.company):
-        printing.heading(out, company or _WORDS["all companies"][lang])
+        printing.heading(out, company or _WORDS["refused"][lang])
         for one in findings:
             wrong, todo = said(one, lang)
-            subject = f"{one.rule}: " if one.rule else ""
-            word = _WORDS[one.severity][lang]
-            printing.line(out, f"{word}: {subject}{wrong}", style=_STYLES[one.severity])
+            said_first = [word for word in (_WORDS[one.severity][lang], one.rule) if word]
+            colon = _WORDS[":"][lang]
+            printing.line(out, "".join(f"{word}{colon} " for word in said_first) + wrong, style=_STYLES[one.severity])
             printing.line(out, f"→ {todo}", indent=4)
             for chase in one.examples:
-                printing.line(out, f"{_WORDS['example'][lang]}: {chase_said(chase, lang)}", indent=4, style="dim")
+                printing.line(out, f"{_WORDS['example'][lang]}{colon} {chase_said(chase, lang)}", indent=4, style="dim")
     if not found.findings:
         out.print(_WORDS["all right"][lang])
     if found.chases:
