@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 LONGEST_LINE: Final = 200
 LONGEST_TEXT: Final = 2000
 
+_YEARS: Final = range(1950, 2101)
 # Who acts: `system`, or a kind and a login, such as `user:marie`.
 _ACTOR = re.compile(r"[a-z]+(:[A-Za-z0-9._:@-]{1,100})?")
 # Controls, line and paragraph separators, marks that turn the direction of writing, and what is no character.
@@ -96,6 +97,13 @@ def number(value: int | None, allowed: range, *, field: str) -> None:
     """Raise InvalidInput for a whole number out of the range; None is no number."""
     if value is not None and value not in allowed:
         raise InvalidInput(field=field, value=value, reason=f"must be from {allowed[0]} to {allowed[-1]}")
+
+
+def sensible_day(day: date, *, field: str) -> date:
+    """Return the day, where it is near enough for anybody to mean it: days are counted from it. Raises InvalidInput."""
+    if day.year not in _YEARS:
+        raise InvalidInput(field=field, value=day.isoformat(), reason=f"must be from {_YEARS[0]} to {_YEARS[-1]}")
+    return day
 
 
 def existing(found: int | None, name: str, *, field: str) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from operations.acting import sensible_day
 from operations.lookup import find_rule
 from operations.rules import may_run, require_may_run
 from store import companies, facts, histories, rules, settings
@@ -90,7 +91,7 @@ def explain(
     Raises Unknown for a rule that is none, InvalidInput for one of another company or not shared with who asks.
     """
     company = companies.companies(conn)[found.company_id]
-    today = on or company.day(settings.read(conn).business_now)
+    today = sensible_day(on, field="on") if on else company.day(settings.read(conn).business_now)
     asked = [_rule_of(conn, found, rule, by)] if rule else _rules_of(conn, found.company_id, by)
     together = sorted({found.id, *histories.open_of_customer(conn, found.customer_id, found.company_id)})
     invoice = _facts(conn, company, None, today, [found.id])[0]

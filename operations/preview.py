@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING
 
+from operations.acting import sensible_day
 from operations.rules import require_may_run
 from store import companies, facts, previews, runs, settings
 from workflow.decision import REMINDED, decide_customer, mails
@@ -104,7 +105,7 @@ def preview(
     require_may_run(conn, saved, by=by)
     here = settings.read(conn)
     company = companies.companies(conn)[saved.company_id]
-    today = on or company.day(here.business_now)
+    today = sensible_day(on, field="on") if on else company.day(here.business_now)
     counted, ids = previews.candidates(conn, saved.pinned, today, first=first)
     verdicts = decided(conn, saved.pinned, company, today, ids)
     return Preview(

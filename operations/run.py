@@ -6,7 +6,7 @@ import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from operations.acting import acting, line
+from operations.acting import acting, line, sensible_day
 from operations.rules import require_may_run
 from store import companies, journal, runs, settings
 from workflow.errors import InvalidInput
@@ -28,7 +28,11 @@ class Started:
 
 
 def on_clock(conn: Connection, saved: SavedRule, at: datetime) -> datetime:
-    """The instant that a wall clock's time means for the rule's company; an instant with a time zone stays itself."""
+    """The instant that a wall clock's time means for the rule's company; an instant with a time zone stays itself.
+
+    Raises InvalidInput for a year that nobody means.
+    """
+    sensible_day(at.date(), field="now")
     clock = companies.companies(conn)[saved.company_id].clock
     return at.astimezone(clock) if at.tzinfo else at.replace(tzinfo=clock)
 

@@ -10,7 +10,7 @@ import click
 
 from scripts import printing
 from scripts.caller import Caller, calling, desk
-from scripts.printing import because_option, json_option, lang_option, yes_option
+from scripts.printing import DAY, ROW_ID, because_option, json_option, lang_option, yes_option
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,11 +31,10 @@ _ASKED: Final = {
     "remove_tags": "remove tag",
     "pause_until": "paused until",
 }
-_DAY: Final = click.DateTime(["%Y-%m-%d"])
 
 
 def _day_or_never(ctx: click.Context, parameter: click.Parameter, value: str | None) -> date | str | None:
-    return value if value in (None, "never") else _DAY.convert(value, parameter, ctx).date()
+    return value if value in (None, "never") else DAY.convert(value, parameter, ctx).date()
 
 
 def _numbers(_ctx: click.Context, _parameter: click.Parameter, values: Sequence[str]) -> tuple[str, ...] | None:
@@ -79,7 +78,7 @@ def _lines(name: str) -> list[str]:
 @click.option(
     "--set-last-reminded", "last_reminded", metavar="DAY|never", callback=_day_or_never, help="When the last one was."
 )
-@click.option("--pause", "pause_until", metavar="UNTIL", type=_DAY, help="Remind of them again after this day only.")
+@click.option("--pause", "pause_until", metavar="UNTIL", type=DAY, help="Remind of them again after this day only.")
 @click.option("--exclude", is_flag=True, help="Remind their customers of nothing any more.")
 @click.option("--assign-contact", "contact", metavar="EMAIL", help="A contact of their customers, as interlocutor.")
 @click.option(
@@ -162,7 +161,7 @@ def batches(caller: Caller, *, limit: int, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("batch_id", metavar="BATCH", type=click.IntRange(1, 2**63 - 1))
+@click.argument("batch_id", metavar="BATCH", type=ROW_ID)
 @because_option
 @yes_option
 @json_option

@@ -8,7 +8,7 @@ import click
 
 from scripts import printing
 from scripts.caller import Caller, calling, desk
-from scripts.printing import json_option, lang_option
+from scripts.printing import DAY, json_option, lang_option
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -31,7 +31,7 @@ _JOINED: Final = {"all": "all of", "any": "any of", "not": "not"}
 @click.command()
 @click.argument("invoice")
 @click.option("--rule", metavar="RULE", help="Only before this rule: a title or an id.")
-@click.option("--on", "on", type=click.DateTime(["%Y-%m-%d"]), help="As if it were that day.")
+@click.option("--on", "on", type=DAY, help="As if it were that day.")
 @click.option("--company", metavar="CODE", help="Whose invoice, where two companies have the number.")
 @json_option
 @lang_option

@@ -9,7 +9,7 @@ import click
 
 from scripts import printing
 from scripts.caller import Caller, calling, desk
-from scripts.printing import because_option, json_option, lang_option, yes_option
+from scripts.printing import DAY, ROW_ID, because_option, json_option, lang_option, yes_option
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -21,17 +21,16 @@ if TYPE_CHECKING:
     from workflow.facts import Language
 
 PARTLY_DONE: Final = 3
-_DAY: Final = click.DateTime(["%Y-%m-%d"])
 
 _STATES = ("due", "claimed", "armed", "sent", "in_doubt", "cancelled", "failed")
 _CLASSES = ("4xx", "5xx", "unreachable", "template", "attachment", "no_address", "lost", "other")
 
 
 @click.command()
-@click.argument("reminder", type=int, required=False)
+@click.argument("reminder", type=ROW_ID, required=False)
 @click.option("--eml", is_flag=True, help="Write REMINDER's exact bytes.")
 @click.option("--state", type=click.Choice(_STATES), help="Only these.")
-@click.option("--run", "run_id", type=int, metavar="ID", help="Only this run's.")
+@click.option("--run", "run_id", type=ROW_ID, metavar="ID", help="Only this run's.")
 @click.option("--limit", type=click.IntRange(1, 1_000_000), default=50, show_default=True, help="The latest so many.")
 @json_option
 @calling
@@ -59,13 +58,13 @@ def outbox(
 
 
 @click.command()
-@click.option("--run", "run_id", type=click.IntRange(1, 2**63 - 1), metavar="ID", help="Only what failed in this run.")
+@click.option("--run", "run_id", type=ROW_ID, metavar="ID", help="Only what failed in this run.")
 @click.option("--rule", metavar="RULE", help="Only what this rule sent.")
 @click.option("--account", metavar="ACCOUNT", help="Only what was to leave by this mail account: a name or an id.")
 @click.option("--class", "error_class", type=click.Choice(_CLASSES), help="Only what failed of this.")
 @click.option("--error", metavar="TEXT", help="Only where the problem or the server's words contain it.")
-@click.option("--from", "--since", "since", type=_DAY, help="Only what failed on that business day or later.")
-@click.option("--until", type=_DAY, help="Only what failed on that business day or earlier.")
+@click.option("--from", "--since", "since", type=DAY, help="Only what failed on that business day or later.")
+@click.option("--until", type=DAY, help="Only what failed on that business day or earlier.")
 @click.option("--max", "maximum", type=click.IntRange(1, 100_000), required=True, help="How many mails at most.")
 @because_option
 @yes_option
@@ -125,7 +124,7 @@ def replay(
 
 
 @click.command()
-@click.argument("reminder", type=int)
+@click.argument("reminder", type=ROW_ID)
 @click.option("--arrived", "answer", flag_value="arrived", help="It is known to have reached its reader.")
 @click.option("--send-again", "answer", flag_value="send again", help="Send it again, once that is safe.")
 @click.option("--lost", "answer", flag_value="lost", help="It did not arrive, and this one is let go.")

@@ -11,7 +11,7 @@ import click
 
 from scripts import printing
 from scripts.caller import Caller, calling, desk
-from scripts.printing import because_option, json_option
+from scripts.printing import DAY, because_option, json_option
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -52,7 +52,7 @@ def print_pile(caller: Caller, *, rule: str | None, csv_file: str | None, as_jso
 
 @click.command()
 @click.argument("invoices", metavar="INVOICE…", nargs=-1, required=True)
-@click.option("--on", type=click.DateTime(["%Y-%m-%d"]), metavar="DAY", required=True, help="When it was posted.")
+@click.option("--on", type=DAY, metavar="DAY", required=True, help="When it was posted.")
 @click.option("--level", type=click.IntRange(1, 3), help="Which reminder it was; needed from the second on.")
 @click.option("--rule", metavar="RULE", help="The rule that it stands for, whose tags are put on: a title or an id.")
 @click.option("--company", metavar="CODE", help="Whose invoice, where two companies have the number.")

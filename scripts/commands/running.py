@@ -8,7 +8,7 @@ import click
 
 from scripts import printing
 from scripts.caller import Caller, calling, desk, desks
-from scripts.printing import json_option, lang_option, yes_option
+from scripts.printing import DAY, ROW_ID, json_option, lang_option, yes_option
 from scripts.watching import watch, watch_options
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ _LEFT_OUT_SHOWN = 30
 
 @click.command()
 @click.argument("rule")
-@click.option("--on", "on", type=click.DateTime(["%Y-%m-%d"]), help="As if it ran on that day.")
+@click.option("--on", "on", type=DAY, help="As if it ran on that day.")
 @json_option
 @lang_option
 @calling
@@ -89,7 +89,7 @@ def run(
 
 
 @click.command()
-@click.argument("run_id", metavar="[ID]", type=int, required=False)
+@click.argument("run_id", metavar="[ID]", type=ROW_ID, required=False)
 @click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True, help="How many to list.")
 @watch_options
 @json_option
