@@ -10,6 +10,7 @@ from store import companies, facts, reserve, runs, settings
 from store.connection import on_day
 from store.reserve import Decided, NewReminder, Under
 from workers.log import log
+from workers.steps import reached
 from workflow.decision import REMINDED, decide_customer, mails
 from workflow.errors import RelanceError
 from workflow.machine import next_state
@@ -44,6 +45,7 @@ def open_run(office: Office, run_id: int) -> None:
         company = companies.companies(conn)[pinned.company_id]
         candidates = runs.fix_candidates(conn, run, pinned, company.day(here.business_now))
         log("run_opened", run=run_id, candidates=candidates, missed=run.missed)
+        reached("run_opened")
 
 
 def advance(office: Office, run_id: int, number: int) -> int:
@@ -86,6 +88,7 @@ def advance(office: Office, run_id: int, number: int) -> int:
         except Exception:  # noqa: BLE001 - one customer's rows may be wrong: find out whose
             _one_by_one(conn, pinned, under, found, today=today, domain=domain)
         reserve.leave(conn, run_id, number, left)
+        reached("reserved")
         return len(left)
 
 

@@ -20,6 +20,7 @@ from store.shipped import shipped
 from workers.log import log
 from workers.settings import secret
 from workers.smtp import Refused, Unreachable, connect, stuffed
+from workers.steps import reached
 from workflow.errors import InvalidInput, RelanceError
 
 if TYPE_CHECKING:
@@ -70,6 +71,7 @@ def _report(conn: Connection, run: Unreported) -> None:
     if strangers:
         log("report_readers_unknown", level="warning", run=run.id, count=strangers)
     told = _tell(conn, run, readers) if readers else set()
+    reached("reported")
     reports.told(conn, run.id, told)
     missing = len(readers) - len(told)
     if missing and not run.last_try:

@@ -9,6 +9,7 @@ import psycopg
 from store import companies, effects, settings
 from store.connection import on_day
 from workers.log import log
+from workers.steps import reached
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,3 +36,4 @@ def apply_effects(office: Office, reminder_ids: Sequence[int]) -> None:
                 except psycopg.errors.Error as error:
                     log("effect_failed", level="error", reminder=reminder_id, error=type(error).__name__)
                     effects.postpone(conn, reminder_id, type(error).__name__, wait_s=300)
+        reached("tagged")

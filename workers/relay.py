@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from store import hints
+from workers.steps import reached
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,6 +40,8 @@ def relay(pool: Pool, to: Hints, settings: Settings) -> int:
     """
     room = {queue: limit - to.waiting(queue) for queue, limit in _WAITING.items()}
     found = _take(pool, room, alive_s=settings.hint_s, close_s=settings.close_s)
+    if found:
+        reached("hints_marked")
     for actor, ids in found:
         to.give(actor, *ids)
     return len(found)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from store import companies, rules, runs, settings
 from workers.deliveries import boottime
 from workers.log import log
+from workers.steps import reached
 from workflow.errors import RelanceError
 from workflow.schedule import latest_due
 
@@ -74,5 +75,7 @@ def fire_unless_jumped(pool: Pool, watch: ClockWatch) -> list[int]:
             settings.stop(conn, because=f"the clock jumped by {jump:.0f} s")
             log("clock_jumped", level="error", seconds=round(jump))
         made = [] if jumped or settings.read(conn).stopped_because else fire(conn)
+        if made:
+            reached("run_made")
     watch.accept(now)
     return made

@@ -24,6 +24,7 @@ from store import claims
 from workers.deliveries import Delivery, Item, boottime
 from workers.log import log
 from workers.smtp import Refused, SmtpConnection, Unreachable, connect
+from workers.steps import reached
 from workers.ticker import Ticker
 
 if TYPE_CHECKING:
@@ -237,6 +238,7 @@ class Sender:
         try:
             if connection is None:
                 connection = await connect(ready.account, ready.password)
+            reached("connected")
             await connection.upload(ready.account.from_address, ready.recipients, ready.stuffed)
         except Exception as error:  # noqa: BLE001 - whatever it was, the mail has not left, and its actor waits
             tired = isinstance(error, Unreachable) or (isinstance(error, Refused) and error.reply.code == _TOO_MANY)
@@ -244,6 +246,7 @@ class Sender:
                 connection.abort()
                 return await self._send(item, None)  # the server let go of the connection, not of the mail
             return await self._not_uploaded(item, connection, error), None
+        reached("uploaded")
         if not await self._ticker.arm(item):
             connection.abort()
             return None, None
@@ -295,6 +298,7 @@ class Sender:
         self._staff()
 
     async def _answer(self, item: Item, connection: SmtpConnection) -> SmtpConnection | None:
+        reached("at_dot")
         try:
             item.reply = await connection.dot(self._settings.answer_s)
         except Refused as refusal:
@@ -304,6 +308,7 @@ class Sender:
             connection.abort()
             self._decide(item, Delivery("unknown", error=f"{type(error).__name__}: {error}"))
             return None
+        reached("answered")
         self._ticker.answered(item)
         return connection
 
@@ -328,9 +333,11 @@ class Sender:
 
     def _write_down(self, item: Item, delivery: Delivery) -> None:
         """What is certain must not become a doubt because the database was away for a moment."""
+        reached("settling")
         try:
             for pause_s in _RETRY_S:
                 if self._settled(item, delivery):
+                    reached("settled")
                     return
                 time.sleep(pause_s)
             log("settle_failed", level="error", reminder=item.claim[0], fate=delivery.fate)

@@ -24,6 +24,7 @@ from workers.deliveries import Ready
 from workers.log import log
 from workers.settings import secret
 from workers.smtp import stuffed
+from workers.steps import reached
 from workflow.answers import after_refusal, wait_s
 from workflow.decision import as_released, still_due
 from workflow.errors import InvalidInput, RelanceError
@@ -73,6 +74,7 @@ def send_reminders(office: Office, sender: Sender, reminder_ids: Sequence[int]) 
         ready = prepare(office, ids)
         if not ready:
             return
+        reached("rendered")
         fates = sender.deliver(ready)
         ids = [
             one.mail.reminder_id
@@ -85,7 +87,10 @@ def send_reminders(office: Office, sender: Sender, reminder_ids: Sequence[int]) 
 
 def prepare(office: Office, reminder_ids: Sequence[int]) -> list[Ready]:
     """Claim what is due of these, decide again, and render. What cannot leave now is put back, let go or failed."""
-    return _render(office, _claim(office, reminder_ids))
+    wanted = _claim(office, reminder_ids)
+    if wanted:
+        reached("claimed")
+    return _render(office, wanted)
 
 
 def _claim(office: Office, ids: Sequence[int]) -> list[_Wanted]:
@@ -150,6 +155,7 @@ def _claim(office: Office, ids: Sequence[int]) -> list[_Wanted]:
                     )
                 )
             _let_go(conn, gone, today)
+        reached("claiming")
         return wanted
 
 

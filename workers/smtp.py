@@ -15,6 +15,8 @@ import ssl
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from workers.steps import reached
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -109,6 +111,7 @@ class SmtpConnection:
     async def dot(self, timeout_s: float) -> Reply:
         """Write the final dot and wait for its answer. Raises Refused (certain), or Unreachable (nobody knows)."""
         self._writer.write(b".\r\n" + self._announced)
+        reached("dot_written")
         reply = await self._reply(timeout_s)
         if reply.code >= 400:
             raise Refused("dot", reply)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from store import outcomes, settings
 from store.companies import companies
 from workers.log import log
+from workers.steps import reached
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,6 +20,7 @@ def free_lapsed(pool: Pool) -> None:
     with pool.connection() as conn:
         if freed := outcomes.free_lapsed(conn):
             log("freed", reminders=freed)
+            reached("swept")
 
 
 def doubt_lapsed(pool: Pool) -> None:
@@ -26,6 +28,7 @@ def doubt_lapsed(pool: Pool) -> None:
     with pool.connection() as conn:
         if doubted := outcomes.doubt_lapsed(conn):
             log("in_doubt", level="warning", reminders=doubted)
+            reached("swept")
 
 
 def cancel_long_held(pool: Pool) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from store.tick import Answered, Ticked, tick
 from workers.deliveries import Delivery, boottime
 from workers.log import log
+from workers.steps import reached
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -134,6 +135,7 @@ class Ticker:
             loop.call_later(0.5, self.stirred.set)
 
     def _write(self, uploaded: list[Item], answered: list[Item]) -> Ticked:
+        reached("ticking")
         with self._pool.connection() as conn:
             return tick(
                 conn,
@@ -154,6 +156,10 @@ class Ticker:
 
     def _apply(self, uploaded: list[Item], answered: list[Item], done: Ticked) -> None:
         again = False
+        if done.armed:
+            reached("armed")
+        if done.sent:
+            reached("sent")
         for item in uploaded:
             if item.claim in done.armed and item.armed:
                 item.armed.set_result(True)
