@@ -11,10 +11,13 @@ from click.testing import CliRunner
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from operations.run import run_by_hand
 from operations.users import SHORTEST_PASSWORD, add_user, change_user, save_user, set_active, set_password
 from scripts.main import cli
 from store.connection import connect
+from store.reports import readers, strangers
 from store.users import users
+from tests.chasing import open_chase, open_rule
 from tests.trade import TODAY, but, journal, open_trade, row, written
 from workflow.errors import InvalidInput
 
@@ -148,13 +151,24 @@ def test_any_text_is_a_password_or_refused_with_a_reason(conn: Connection, text:
         assert refused is None or len(text) < SHORTEST_PASSWORD or text not in str(refused)
 
 
-def test_a_user_who_was_deactivated_is_told_of_no_run_and_comes_back_whole(conn: Connection) -> None:
+def test_a_user_who_was_deactivated_comes_back_with_their_password(conn: Connection) -> None:
     set_password(conn, login="paul", password=GOOD, by="system")
     kept = hash_of(conn)
     assert set_active(conn, login="paul", active=False, by="system")
     assert not set_active(conn, login="paul", active=False, by="system")
     assert set_active(conn, login="paul", active=True, by="system")
     assert hash_of(conn) == kept
+
+
+def test_a_user_who_was_deactivated_is_told_of_no_run(database: Connection) -> None:
+    open_chase(database)
+    add_user(database, **PAUL, by="system")
+    rule = open_rule(database, report_to=["marie", "paul"])
+    run_id = run_by_hand(database, rule, by="user:marie").run_id
+    assert [reader.name for reader in readers(database, run_id)] == ["Marie Curie", "Paul Lemoine"]
+    set_active(database, login="paul", active=False, by="system")
+    assert [reader.name for reader in readers(database, run_id)] == ["Marie Curie"]
+    assert strangers(database, run_id) == 1
 
 
 # ---------------------------------------------------------------- at the command line

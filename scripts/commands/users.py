@@ -26,7 +26,7 @@ _login = click.argument("login")
 
 @click.group()
 def user() -> None:
-    """Say who works with relance: administrators do everything, accountants chase, readers look.
+    """Say who works with relance, and in which role: administrator, accountant or reader.
 
     A login is what stands behind --as and in the journal. Nobody is deleted: a user who leaves is deactivated.
     """
