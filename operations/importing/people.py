@@ -96,7 +96,8 @@ def plan_contacts(conn: Connection, records: Sequence[Record]) -> Plan:
     plan.added, plan.changed = len(new), len(changed)
     plan.unchanged = len(wanted) - len(new) - len(changed)
     plan.notices = otherwise.notices()
-    plan.write = partial(_write_contacts, new=new, changed=changed, wanted=wanted, roles=roles)
+    owners = {customers[number]["id"] for number, _ in (*new, *changed)}
+    plan.write = partial(_write_contacts, owners=owners, new=new, changed=changed, wanted=wanted, roles=roles)
     return plan
 
 
@@ -104,28 +105,29 @@ def _write_contacts(
     conn: Connection,
     progress: Progress,
     *,
+    owners: set[int],
     new: list[_Person],
     changed: list[_Person],
     wanted: dict[_Person, Row],
     roles: Map[_Person, Sequence[Role]],
 ) -> None:
-    numbers = {number for number, _ in (*new, *changed)}
-    total = len(new) + len(changed) + len(numbers)
-    ids = [row["id"] for row in imports.customers(conn, numbers).values()]
-    owners = imports.lock_customers(conn, ids)
-    now = imports.contacts(conn, numbers)
-    rows = [now[one] | wanted[one] for one in changed if one in now and _differs(now[one], wanted[one])]
+    total = 2 * (len(new) + len(changed))
+    locked = imports.lock_customers(conn, owners)
+    known = imports.contacts(conn, {number for number, _ in changed})
+    rows = [known[one] | wanted[one] for one in changed if one in known and _differs(known[one], wanted[one])]
     for step in in_steps(rows, 0, total, progress):
         expect(imports.change_contacts(conn, step), step)
-    made = [{"customer_id": owners[one[0]]["id"], "language": None} | wanted[one] for one in new]
+    made = [{"customer_id": locked[one[0]]["id"], "language": None} | wanted[one] for one in new]
     for step in in_steps(made, len(changed), total, progress):
         expect(imports.add_contacts(conn, step), step)
-    now = imports.contacts(conn, numbers)
+    asked = [one for one in (*new, *changed) if roles[one]]
+    known = imports.contacts(conn, {number for number, _ in asked})
     moved: dict[str, Row] = {}
-    for one in (*new, *changed):
-        if _moves(owners[one[0]], roles[one], now[one]["id"]):
-            moved[one[0]] = owners[one[0]]
-            moved[one[0]] |= {f"{role}_contact_id": now[one]["id"] for role in roles[one]}
+    for one in asked:
+        customer, contact_id = locked[one[0]], known[one]["id"]
+        if _moves(customer, roles[one], contact_id):
+            customer |= {f"{role}_contact_id": contact_id for role in roles[one]}
+            moved[one[0]] = customer
     for step in in_steps(list(moved.values()), len(new) + len(changed), total, progress):
         expect(imports.give_roles(conn, step), step)
 

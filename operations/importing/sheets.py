@@ -30,6 +30,7 @@ _OTHERS: Final = (
 )
 _MARK: Final = b"\xef\xbb\xbf"
 _LOOKED_AT: Final = 100
+_BLANK: Final = "".join(DELIMITERS) + '" \r\n'
 # Excel's own first line, which says the delimiter.
 _SAYS_DELIMITER = re.compile(r"(?i)sep=(?P<delimiter>[,;\t|])(?:\r\n|\r|\n|\Z)")
 
@@ -61,8 +62,8 @@ def read(content: bytes, *, name: str, encoding: Encoding | None = None, delimit
     text, spoken = _decoded(content, encoding)
     said = _SAYS_DELIMITER.match(text)
     used = delimiter or (said["delimiter"] if said else _likely_delimiter(text))
-    header = next(((line, cells) for line, cells in _records(text, used)), None)
-    if header is None:
+    header = next(_records(text, used), None)
+    if header is None or not text.strip(_BLANK):
         raise InvalidInput(field="file", value=name, reason="holds nothing")
     line, cells = header
     if len(cells) > MOST_COLUMNS:

@@ -1,0 +1,166 @@
+"""Days and amounts as files write them; one order and one decimal sign a column."""
+
+from __future__ import annotations
+
+from datetime import date
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from operations.importing.amounts import DECIMALS, Decimals, NoAmount, amount, currency_of, decimals_of
+from operations.importing.days import ORDERS, Order, day, order_of
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2026-04-03",
+        "2026/04/03",
+        "2026-04-03 11:50",
+        "2026-04-03T11:50:00.000+02:00",
+        "20260403",
+        "20260403.0",
+        "3-Apr-26",
+        "03-Apr-2026",
+        "3 avril 2026",
+        "3 avr. 2026",
+        "April 3, 2026",
+    ],
+)
+@pytest.mark.parametrize("order", [None, *ORDERS])
+def test_a_day_that_says_itself_needs_no_order(text: str, order: Order | None) -> None:
+    assert day(text, order) == date(2026, 4, 3)
+    assert order_of([text]) is None
+
+
+def test_a_first_of_the_month_may_be_written_in_french() -> None:
+    assert day("1er février 2026", None) == date(2026, 2, 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "order", "meant"),
+    [
+        ("3/4/2026", "dmy", date(2026, 4, 3)),
+        ("3/4/2026", "mdy", date(2026, 3, 4)),
+        ("03.04.26", "dmy", date(2026, 4, 3)),
+        ("26-04-03", "ymd", date(2026, 4, 3)),
+        ("26-04-2011 11:50", "dmy", date(2011, 4, 26)),
+        ("01-02-69", "dmy", date(1969, 2, 1)),
+        ("01-02-68", "dmy", date(2068, 2, 1)),
+        ("3/4/2026", None, None),
+        ("31/4/2026", "dmy", None),
+        ("4/31/2026", "mdy", None),
+        ("13/4/2026", "mdy", None),
+        ("44000", "dmy", None),
+        ("3/4-2026", "dmy", None),
+        ("3/4/0026", "dmy", None),
+        ("3 brumaire 2026", "dmy", None),
+        ("", "dmy", None),
+    ],
+)
+def test_the_order_decides_what_figures_mean(text: str, order: Order | None, meant: date | None) -> None:
+    assert day(text, order) == meant
+
+
+@pytest.mark.parametrize(
+    ("texts", "order"),
+    [
+        (["3/4/2026", "15/4/2026"], "dmy"),
+        (["3/4/2026", "4/15/2026"], "mdy"),
+        (["3/4/2026", "4/5/2026"], "ambiguous"),
+        (["15/4/2026", "4/15/2026"], "ambiguous"),
+        (["4/4/2026", "5/5/2026"], None),
+        (["4/4/2026", "15/4/2026"], "dmy"),
+        (["03-04-26", "15-04-26"], "dmy"),
+        (["32-04-26"], "ymd"),
+        (["2026-04-03", "3/4/2026", "31/31/2026", "demain"], "ambiguous"),
+        ([], None),
+    ],
+)
+def test_the_whole_column_tells_the_order_or_nothing_does(texts: list[str], order: str | None) -> None:
+    assert order_of(texts) == order
+
+
+@given(st.lists(st.dates(date(1970, 1, 1), date(2068, 12, 31)), min_size=1), st.sampled_from(["%d/%m/%Y", "%m-%d-%y"]))
+def test_days_that_were_written_are_read_back(days: list[date], form: str) -> None:
+    written: Order = "dmy" if form.startswith("%d") else "mdy"
+    texts = [one.strftime(form) for one in days]
+    assert [day(text, written) for text in texts] == days
+    assert order_of(texts) in (written, None, "ambiguous")
+
+
+@pytest.mark.parametrize(
+    ("text", "plain"),
+    [
+        ("100", "100"),
+        ("1 234,56 €", "1234.56"),
+        ("1\N{NARROW NO-BREAK SPACE}234,56\N{NO-BREAK SPACE}€", "1234.56"),
+        ("1.234,56", "1234.56"),
+        ("1,234.56", "1234.56"),
+        ("1'234.56", "1234.56"),
+        ("1,234,567", "1234567"),
+        ("1.234.567", "1234567"),
+        ("-12,5", "-12.5"),
+        ("\N{MINUS SIGN}12,5", "-12.5"),
+        ("12.50-", "-12.50"),
+        ("(12.50)", "-12.50"),
+        ("$ 12.50", "12.50"),
+        ("EUR 12.50", "12.50"),
+        ("12.50EUR", "12.50"),
+        ("0,123", "0.123"),
+    ],
+)
+def test_an_amount_that_says_itself_needs_no_decimal_sign(text: str, plain: str) -> None:
+    assert amount(text, None) == plain
+
+
+@pytest.mark.parametrize(
+    "text", ["", "abc", "1e5", "1.23.4", "1 2 3", "1,2,3", "12 34", "1.", "NaN", "0x1F", "12 EURO", "--1", "٣"]
+)
+def test_what_is_no_amount_is_refused(text: str) -> None:
+    with pytest.raises(NoAmount):
+        amount(text, "point")
+
+
+def test_one_sign_before_three_figures_may_part_either() -> None:
+    assert (amount("1,234", "comma"), amount("1,234", "point")) == ("1.234", "1234")
+    with pytest.raises(NoAmount, match="decimal comma or a decimal point"):
+        amount("1,234", None)
+    with pytest.raises(NoAmount, match="no amount with a decimal comma"):
+        amount("12.5", "comma")
+
+
+@pytest.mark.parametrize(
+    ("texts", "decimals"),
+    [
+        (["1,234", "12,5"], "comma"),
+        (["1,234", "12.5"], "point"),
+        (["1.234", "1.234.567"], "comma"),
+        (["1,234"], "ambiguous"),
+        (["1,5", "1.5"], "ambiguous"),
+        (["12", "13"], None),
+        (["1.5", "abc"], "point"),
+    ],
+)
+def test_the_whole_column_tells_the_decimal_sign_or_nothing_does(texts: list[str], decimals: str | None) -> None:
+    assert decimals_of(texts) == decimals
+
+
+def test_the_sign_beside_amounts_may_say_the_currency() -> None:
+    assert currency_of(["1,50 €", "2 €"]) == "EUR"
+    assert currency_of(["CHF 1.50"]) == "CHF"
+    assert currency_of(["$1"]) is None
+    assert currency_of(["1 €", "2 $"]) is None
+    assert currency_of(["1", "2"]) is None
+
+
+@given(
+    st.decimals(Decimal("-1e9"), Decimal("1e9"), places=2),
+    st.sampled_from(DECIMALS),
+    st.sampled_from(["", " ", "\N{NARROW NO-BREAK SPACE}", "'"]),
+)
+def test_amounts_that_were_written_are_read_back(value: Decimal, decimals: Decimals, thousands: str) -> None:
+    text = f"{value:,.2f}".replace(",", thousands)
+    assert Decimal(amount(text.replace(".", "," if decimals == "comma" else "."), decimals)) == value
