@@ -159,6 +159,15 @@ def test_the_same_letter_told_of_twice_is_one(database: Connection) -> None:
 
 
 @pytest.mark.usefixtures("rule")
+def test_the_next_letter_is_of_a_later_day(database: Connection) -> None:
+    post(database)
+    for on in (DAY, DAY - timedelta(days=1)):
+        with pytest.raises(InvalidInput, match="the next reminder is of a later day"):
+            post(database, on=on, level=2)
+    assert post(database, on=DAY + timedelta(days=1), level=2)[0].level == 2
+
+
+@pytest.mark.usefixtures("rule")
 def test_one_letter_follows_the_other_up_to_the_third(database: Connection) -> None:
     for level in (1, 2, 3):
         post(database, on=DAY + timedelta(days=level), level=level)
