@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     # Called as a batch goes on: how many of its invoices are done, of how many.
     Progress = Callable[[int, int], object]
 
-# One transaction, with its locks, has to stay a matter of seconds: a payment waits for ten.
+# One transaction, with its locks: some seconds for each kind of change. A payment of one of its invoices waits as long
+# as the lock_timeout of store.connection lets it, and is refused then.
 MOST: Final = 100_000
 STEP: Final = 5_000
 SAMPLES: Final = 10

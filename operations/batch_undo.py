@@ -84,7 +84,7 @@ def undo(
         if not dry_run:
             batches.lock(conn, ids, customers=True)
         _require_untouched(conn, batch_id, ids)
-        first = batches.changes_of(conn, batch_id, ids[:SAMPLES])
+        first = batches.changes_of(conn, batch_id, ids[0], ids[:SAMPLES][-1])
         found = Undone(
             batch=kept,
             invoices=len(ids),
@@ -97,7 +97,7 @@ def undo(
         excluded: set[int] = set()
         for start in range(0, len(ids), STEP):
             progress(start, len(ids))
-            step = batches.changes_of(conn, batch_id, ids[start : start + STEP])
+            step = batches.changes_of(conn, batch_id, ids[start], ids[start : start + STEP][-1])
             _restore(conn, step)
             excluded |= {one.customer_id for one in step if "excluded" in one.change}
         people.set_excluded(conn, sorted(excluded), excluded=False)
@@ -120,7 +120,7 @@ def _require_untouched(conn: Connection, batch_id: int, ids: Sequence[int]) -> N
     found = [
         one
         for start in range(0, len(ids), STEP)
-        for one in batches.since(conn, batch_id, ids[start : start + STEP], tag_ids)
+        for one in batches.since(conn, batch_id, ids[start], ids[start : start + STEP][-1], tag_ids)
     ]
     if found:
         raise CannotUndo(batch=batch_id, invoices=found)

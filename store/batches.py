@@ -85,7 +85,7 @@ _CHANGES_OF = """
 SELECT i.id, i.number, i.customer_id, c.number AS customer, c.name AS customer_name, i.state, i.before_settled,
        i.cycle, i.last_reminded_on, b.change
   FROM batch_invoices b JOIN invoices i ON i.id = b.invoice_id JOIN customers c ON c.id = i.customer_id
- WHERE b.batch_id = %(batch_id)s AND b.invoice_id = ANY(%(ids)s::bigint[])
+ WHERE b.batch_id = %(batch_id)s AND b.invoice_id BETWEEN %(first)s::bigint AND %(last)s::bigint
  ORDER BY i.id
 """
 # A change of a column that the batch changed, told by the journal after the batch's own last line: whoever changes an
@@ -111,7 +111,7 @@ SELECT i.number, CASE
                  AND EXISTS (SELECT FROM journal j WHERE j.subject = 'customer' AND j.subject_id = i.customer_id
                                 AND j.id > b.journaled_to AND j.change ? 'excluded')) THEN 'changed' END AS why
   FROM batches b JOIN batch_invoices k ON k.batch_id = b.id JOIN invoices i ON i.id = k.invoice_id
- WHERE b.id = %(batch_id)s AND k.invoice_id = ANY(%(ids)s::bigint[])
+ WHERE b.id = %(batch_id)s AND k.invoice_id BETWEEN %(first)s::bigint AND %(last)s::bigint
  ORDER BY i.id
 """
 _TAGS_OF = """
@@ -294,10 +294,10 @@ def invoices_of(conn: Connection, batch_id: int) -> list[int]:
     return [row[0] for row in conn.execute(_INVOICES_OF, {"batch_id": batch_id})]
 
 
-def changes_of(conn: Connection, batch_id: int, invoice_ids: Sequence[int]) -> list[Changed]:
-    """What the batch did to these invoices, and how they stand now."""
+def changes_of(conn: Connection, batch_id: int, first: int, last: int) -> list[Changed]:
+    """What the batch did to its invoices from one id to another, and how they stand now."""
     with conn.cursor(row_factory=class_row(Changed)) as cursor:
-        return cursor.execute(_CHANGES_OF, {"batch_id": batch_id, "ids": list(invoice_ids)}).fetchall()
+        return cursor.execute(_CHANGES_OF, {"batch_id": batch_id, "first": first, "last": last}).fetchall()
 
 
 def tags_of(conn: Connection, batch_id: int) -> list[int]:
@@ -305,14 +305,13 @@ def tags_of(conn: Connection, batch_id: int) -> list[int]:
     return [row[0] for row in conn.execute(_TAGS_OF, {"batch_id": batch_id})]
 
 
-def since(
-    conn: Connection, batch_id: int, invoice_ids: Sequence[int], tag_ids: Collection[int]
-) -> list[tuple[str, str]]:
-    """What came after the batch and forbids undoing it: (invoice number, reserved, reminded or changed).
+def since(conn: Connection, batch_id: int, first: int, last: int, tag_ids: Collection[int]) -> list[tuple[str, str]]:
+    """What came to its invoices, from one id to another, after the batch and forbids undoing it.
 
-    `tag_ids`: tags whose coming and going counts as a change, where the batch changed tags.
+    Returns (invoice number, reserved, reminded or changed). `tag_ids`: tags whose coming and going counts as a change,
+    where the batch changed tags.
     """
-    parameters = {"batch_id": batch_id, "ids": list(invoice_ids), "tag_ids": list(tag_ids)}
+    parameters = {"batch_id": batch_id, "first": first, "last": last, "tag_ids": list(tag_ids)}
     return [(number, why) for number, why in conn.execute(_SINCE, parameters) if why]
 
 

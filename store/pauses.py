@@ -23,17 +23,19 @@ INSERT INTO pauses (invoice_id, customer_id, promise, reason, until_on)
 VALUES (%(invoice_id)s::bigint, %(customer_id)s::bigint, %(promise)s::bool, %(reason)s::text, %(until_on)s::date)
 RETURNING id
 """
+# A look-up by key for each invoice, whatever the statistics say: there are as many pauses as the last batch made.
 _PAUSED_SO = """
-SELECT invoice_id FROM pauses
- WHERE invoice_id = ANY(%(ids)s::bigint[]) AND NOT promise AND reason = %(reason)s::text
-   AND until_on = %(until_on)s::date AND lifted_at IS NULL
+SELECT id FROM unnest(%(ids)s::bigint[]) AS i (id)
+ WHERE EXISTS (SELECT FROM pauses p
+                WHERE p.invoice_id = i.id AND NOT p.promise AND p.reason = %(reason)s::text
+                  AND p.until_on = %(until_on)s::date AND p.lifted_at IS NULL OFFSET 0)
 """
 _INSERT_ALL = """
 INSERT INTO pauses (invoice_id, reason, until_on)
 SELECT id, %(reason)s::text, %(until_on)s::date FROM unnest(%(ids)s::bigint[]) AS i (id)
 RETURNING invoice_id, id
 """
-_LIFT_THESE = "UPDATE pauses SET lifted_at = now() WHERE id = ANY(%(ids)s::bigint[]) AND lifted_at IS NULL"
+_LIFT_THESE = "UPDATE pauses SET lifted_at = now() WHERE id = ANY(%(ids)s::bigint[])"
 _LIFT = """
 UPDATE pauses SET lifted_at = now()
  WHERE lifted_at IS NULL AND until_on >= %(today)s::date
@@ -73,7 +75,7 @@ def pause_all(conn: Connection, invoice_ids: Sequence[int], *, reason: str, unti
 
 
 def lift_these(conn: Connection, pause_ids: Sequence[int]) -> None:
-    """End these pauses, whose subjects are locked."""
+    """End these pauses, of which none has been lifted and whose subjects are locked."""
     conn.execute(_LIFT_THESE, {"ids": list(pause_ids)})
 
 

@@ -62,9 +62,7 @@ SELECT r.id, r.rule_id, r.rule_version, n.id AS being_replayed_in,
 """
 # Replays come one after the other: the second sees what the first has taken.
 _TURN = "SELECT pg_advisory_xact_lock(hashtext('relance.replays'))"
-_TAKEN = """
-UPDATE reminders SET replayed_in = %(run_id)s::bigint WHERE id = ANY(%(ids)s::bigint[]) AND state = 'failed'
-"""
+_TAKEN = "UPDATE reminders SET replayed_in = %(run_id)s::bigint WHERE id = ANY(%(ids)s::bigint[])"
 _CHOSEN = sql.SQL("i.id = ANY(%(ids)s::bigint[])").format()
 
 
