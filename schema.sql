@@ -620,8 +620,8 @@ CREATE TRIGGER taggings_added AFTER INSERT ON taggings REFERENCING NEW TABLE AS 
 CREATE TRIGGER taggings_removed AFTER DELETE ON taggings REFERENCING OLD TABLE AS changed
     FOR EACH STATEMENT EXECUTE FUNCTION journal_taggings();
 
--- And so do pauses; of their reasons the hash alone is kept.
-CREATE FUNCTION journal_pauses() RETURNS trigger LANGUAGE plpgsql AS $$
+-- And so do pauses; of their reasons the hash alone is kept. No nested loop, for the reason that journal_invoices has.
+CREATE FUNCTION journal_pauses() RETURNS trigger LANGUAGE plpgsql SET enable_nestloop = off AS $$
 BEGIN
     IF TG_OP = 'INSERT' THEN
         INSERT INTO journal (subject, subject_id, change)

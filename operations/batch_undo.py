@@ -139,7 +139,9 @@ def _restore(conn: Connection, step: Sequence[Changed]) -> None:
     for (removed, added), ids in alike.items():
         labels.untag(conn, ids, added)
         labels.tag(conn, ids, removed)
-    pauses.lift_these(conn, [one.change["pause"][1] for one in step if "pause" in one.change])
+    paused = [one.change["pause"][1] for one in step if "pause" in one.change]
+    if paused:
+        pauses.lift_these(conn, paused)
 
 
 def _restored(one: Changed) -> Correction:

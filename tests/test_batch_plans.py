@@ -54,3 +54,17 @@ def test_pauses_are_lifted_by_their_ids(database: Connection) -> None:
     pauses.lift_these(cast("Connection", explained), ids)
     assert "pauses_pkey" in plan_of(explained)
     assert "pauses_of_invoices" not in plan_of(explained)
+
+
+def test_many_pauses_are_journaled_quickly_in_a_session_that_began_with_one(database: Connection) -> None:
+    """A trigger keeps the plan of its first call: for one row a nested loop, which compares all of many with all."""
+    grown(database)
+    database.execute("INSERT INTO pauses (invoice_id, reason, until_on) SELECT invoice_id, 'y', until_on FROM pauses")
+    database.execute("UPDATE pauses SET lifted_at = now() WHERE id = (SELECT max(id) FROM pauses)")
+    database.execute("SET LOCAL statement_timeout = '6s'")
+    database.execute("UPDATE pauses SET lifted_at = now() + interval '1 s'")
+    lifted = database.execute(
+        "SELECT count(*) FROM journal WHERE subject = 'pause' AND change ? 'lifted_at'"
+    ).fetchone()
+    assert lifted is not None
+    assert lifted[0] > 8 * MANY
