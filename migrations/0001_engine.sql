@@ -96,6 +96,21 @@ CREATE TABLE account_tokens (
     refilled_at timestamptz NOT NULL
 );
 
+-- So does the breaker: five failures in a row to connect or to log in open it, until one mail gets through as a probe.
+CREATE TABLE account_breakers (
+    account_id bigint PRIMARY KEY REFERENCES mail_accounts ON DELETE CASCADE,
+    failures   integer NOT NULL DEFAULT 0,
+    openings   integer NOT NULL DEFAULT 0,                              -- in a row: each is longer than the last
+    opened_at  timestamptz,                                             -- null: closed, mails leave
+    probe_at   timestamptz,                                             -- while it is open: when one mail may try
+    probing    boolean NOT NULL DEFAULT false,                          -- it does
+    halvings   integer NOT NULL DEFAULT 0,                              -- of the account's connections: the server said 421
+    slowed_at  timestamptz,
+    last_error text,
+    CHECK ((opened_at IS NULL) = (probe_at IS NULL)),
+    CHECK (opened_at IS NOT NULL OR NOT probing)
+);
+
 -- One row: this instance. business_now stands still where it is set, on a test instance only.
 CREATE TABLE settings (
     id                integer PRIMARY KEY DEFAULT 0 CHECK (id = 0),

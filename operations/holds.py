@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 from operations.acting import acting, existing, line
 from operations.customers import customer_id_of
 from operations.invoices import locked
-from store import holds, settings
+from store import breakers, holds, settings
 from workflow.errors import InvalidInput
+from workflow.limits import after_success
 
 if TYPE_CHECKING:
     from datetime import date
@@ -56,10 +57,14 @@ def release(
     by: str,
     today: date | None = None,
 ) -> bool:
-    """Hold it no longer. False when it was not held. Raises InvalidInput."""
+    """Hold it no longer; an account tries its server at once. False where nothing was held. Raises InvalidInput."""
     with acting(conn, by=by, because=because, today=today):
         subject, subject_id = _subject(conn, (rule, account, customer, company, invoice))
-        return holds.release(conn, subject, subject_id)
+        released = holds.release(conn, subject, subject_id)
+        if subject == "account" and breakers.troubled(conn, [subject_id]):
+            before, _ = breakers.move(conn, subject_id, lambda breaker, _now: after_success(breaker))
+            return released or before.opened_at is not None
+        return released
 
 
 def stop(conn: Connection, *, because: str, by: str, today: date | None = None) -> bool:

@@ -10,10 +10,11 @@ import redis
 
 from operations import runs
 from operations.pace import Pace, pace
-from store import companies, lookups, rules, settings, standing
+from store import breakers, companies, lookups, rules, settings, standing
 from store.outbox import REMINDER_STATES
 from workers.broker import QUEUES
 from workflow.errors import InvalidInput
+from workflow.limits import CLOSED, connections_now
 from workflow.schedule import next_instants
 
 if TYPE_CHECKING:
@@ -45,7 +46,11 @@ class Redis:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccountStanding:
-    """A mail account: mails accepted on the business day, what waits for the server and until when, its last error."""
+    """A mail account: mails accepted on the business day, what waits for the server and until when, its last error.
+
+    `failures` to connect or to log in, in a row; after five nothing tries before `open_until`. `connections`: of a
+    worker, fewer while the server says that there are too many.
+    """
 
     name: str
     sent_today: int
@@ -54,6 +59,9 @@ class AccountStanding:
     next_try_at: datetime | None
     last_error: str | None
     held_because: str | None
+    failures: int
+    open_until: datetime | None
+    connections: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,7 +133,7 @@ def status(conn: Connection, redis_url: str, *, ever: bool = True) -> Status:
             for line in open_runs
         },
         last_runs=tuple(runs.latest(conn, 5)),
-        accounts=tuple(_accounts(conn, companies.accounts(conn), moving)),
+        accounts=tuple(_accounts(conn, companies.accounts(conn), moving, now)),
         undated=standing.undated(conn),
         unreadable=unreadable | unfiring,
         next_instants=tuple(coming),
@@ -142,14 +150,18 @@ def _since(here: Settings, sellers: Collection[Company], now: datetime) -> datet
     return min(datetime.combine(one.day(now), time.min, one.clock) for one in sellers)
 
 
-def _accounts(conn: Connection, accounts: Mapping[int, Account], moving: list[Moving]) -> list[AccountStanding]:
+def _accounts(
+    conn: Connection, accounts: Mapping[int, Account], moving: list[Moving], now: datetime
+) -> list[AccountStanding]:
     """Every account, those that do most first."""
     said = standing.errors(conn, [one.in_error for one in moving if one.in_error])
+    broken = breakers.breakers(conn)
     found = []
     for account in accounts.values():
         mine = [one for one in moving if one.account_id == account.id]
         latest = max((one.in_error for one in mine if one.in_error), default=None)
         tries = [one.next_try_at for one in mine if one.next_try_at]
+        breaker = broken.get(account.id)
         found.append(
             AccountStanding(
                 name=account.name,
@@ -157,11 +169,17 @@ def _accounts(conn: Connection, accounts: Mapping[int, Account], moving: list[Mo
                 waiting_for_window=sum(one.waiting_for_window for one in mine),
                 waiting_for_server=sum(one.waiting_for_server for one in mine),
                 next_try_at=min(tries, default=None),
-                last_error=said.get(latest) if latest else None,
+                last_error=(said.get(latest) if latest else None) or (breaker.last_error if breaker else None),
                 held_because=account.held_because,
+                failures=breaker.failures if breaker else 0,
+                open_until=breaker.probe_at if breaker else None,
+                connections=connections_now(breaker or CLOSED, account.max_connections, now),
             )
         )
-    return sorted(found, key=lambda one: (not one.held_because, -one.waiting_for_server, -one.sent_today, one.name))
+    return sorted(
+        found,
+        key=lambda one: (not one.held_because, not one.open_until, -one.waiting_for_server, -one.sent_today, one.name),
+    )
 
 
 def _next_instants(

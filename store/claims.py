@@ -21,6 +21,11 @@ GATES = """
                        AND (u.held_because IS NOT NULL OR a.held_because IS NOT NULL
                             OR (NOT u.active AND n.request_key IS NULL)))
 """
+# And it is not tried at all while its account's breaker is open; once its probe is due, one is (store.breakers).
+REACHABLE = """
+    NOT EXISTS (SELECT FROM rule_versions v JOIN account_breakers b ON b.account_id = v.account_id
+                 WHERE v.rule_id = r.rule_id AND v.version = r.rule_version AND b.probe_at > clock_timestamp())
+"""
 _COMPANIES = """
 SELECT DISTINCT company_id FROM reminders WHERE id = ANY(%(ids)s::bigint[]) AND state = 'due'
 """
@@ -38,6 +43,7 @@ UPDATE reminders
        waits_for = NULL
  WHERE id = ANY(ARRAY(SELECT r.id FROM reminders r
                WHERE r.id = ANY(%(ids)s::bigint[]) AND r.state = 'due' AND r.not_before <= clock_timestamp() AND {GATES}
+                 AND {REACHABLE}
                ORDER BY r.id FOR UPDATE OF r SKIP LOCKED))
 RETURNING id, fence, run_id, rule_id, rule_version, company_id, customer_id, currency, level, message_id, deferrals,
           ever_in_doubt

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from store.claims import GATES
+from store.claims import GATES, REACHABLE
 
 if TYPE_CHECKING:
     from store.connection import Connection
@@ -38,7 +38,7 @@ RETURNING k.run_id, k.number
 _REMINDERS = f"""
 WITH fair AS (SELECT r.run_id FROM (SELECT id AS run_id, rule_id, rule_version FROM runs
                                      WHERE closed_at IS NULL AND state = 'open') AS r
-               WHERE {GATES}
+               WHERE {GATES} AND {REACHABLE}
                  AND EXISTS (SELECT FROM reminders d
                               WHERE d.run_id = r.run_id AND d.open AND d.state = 'due'
                                 AND d.hinted_until < clock_timestamp() AND d.not_before <= clock_timestamp())

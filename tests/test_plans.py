@@ -94,8 +94,8 @@ class Explained:
         return self._conn.execute(query.encode() if isinstance(query, str) else sql.Composed([query]), parameters)
 
     def _explain(self, text: str, parameters: Mapping[str, Any]) -> None:
-        names = list(dict.fromkeys(re.findall(r"%\((\w+)\)s", text)))
-        numbered = re.sub(r"%\((\w+)\)s", lambda name: f"${names.index(name[1]) + 1}", text).replace("%%", "%")
+        names = list(dict.fromkeys(re.findall(r"%\((\w+)\)[sb]", text)))
+        numbered = re.sub(r"%\((\w+)\)[sb]", lambda name: f"${names.index(name[1]) + 1}", text).replace("%%", "%")
         given = f"({', '.join(['%s'] * len(names))})" if names else ""
         with psycopg.ClientCursor(self._conn) as cursor:
             cursor.execute(f"PREPARE explained AS {numbered}".encode())

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 from dramatiq.worker import Worker
@@ -66,7 +67,7 @@ def working(settings: Settings, *, threads: int) -> Generator[None]:
     """Take hints and work in this process until the block ends; what is on its way is finished first."""
     with pool(settings.database_url, actor=identity("worker"), size=threads + 3) as connections:
         office = Office(pool=connections, settings=settings)
-        sender = Sender(connections, settings, settle)
+        sender = Sender(connections, settings, partial(settle, breaker_s=settings.breaker_s))
         sender.start()
         broker = make_broker(settings.redis_url)
         actors.declare(broker, office, sender)

@@ -49,9 +49,12 @@ class Sender:
         self,
         pool: Pool,
         settings: Settings,
-        settle: Callable[[Connection, Ready, Delivery], None],
+        settle: Callable[[Connection, Ready, Delivery], bool],
     ) -> None:
-        """`settle` writes down, in its own transaction, what became of a mail that was not sent."""
+        """`settle` writes down, in its own transaction, what became of a mail that was not sent.
+
+        It answers whether the account's server is to be left alone for now.
+        """
         self._pool = pool
         self._settings = settings
         self._settle = settle
@@ -145,6 +148,9 @@ class Sender:
             if not item.started:
                 item.started = True
                 self._decide(item, Delivery("not_started"))
+
+    def _give_up_account(self, account_id: int) -> None:
+        self._give_up([item for item in self._held if item.ready.account.id == account_id])
 
     def _staff(self) -> None:
         """Open connections where mails wait and there is room."""
@@ -262,12 +268,12 @@ class Sender:
         if isinstance(error, Refused):
             self._decide(item, Delivery("refused", error.reply, error.step))
             if error.step == "auth":  # one wrong login is enough
-                self._give_up([each for each in self._held if each.ready.account.id == item.ready.account.id])
+                self._give_up_account(item.ready.account.id)
             return await self._after_refusal(connection, error)
         if not isinstance(error, Unreachable):
             log("upload_failed", level="error", reminder=item.ready.mail.reminder_id, error=type(error).__name__)
         words = str(error) if isinstance(error, Unreachable) else type(error).__name__
-        self._decide(item, Delivery("unreachable", error=words))
+        self._decide(item, Delivery("unreachable", step="" if connection else "connect", error=words))
         if connection:
             connection.abort()
         return None
@@ -349,9 +355,11 @@ class Sender:
     def _settled(self, item: Item, delivery: Delivery) -> bool:
         try:
             with self._pool.connection() as conn:
-                self._settle(conn, item.ready, delivery)
+                shut = self._settle(conn, item.ready, delivery)
         except (psycopg.Error, OSError):
             return False
+        if shut:
+            self._loop.call_soon_threadsafe(self._give_up_account, item.ready.account.id)
         return True
 
     def _finish(self, item: Item, delivery: Delivery) -> None:

@@ -6,7 +6,7 @@ And what follows a refusal.
 from __future__ import annotations
 
 import hashlib
-from collections import Counter, defaultdict
+from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -25,6 +25,7 @@ from workers.log import log
 from workers.settings import secret
 from workers.smtp import stuffed
 from workers.steps import reached
+from workers.troubles import Servers, note_answers, note_trouble
 from workflow.answers import after_refusal, wait_s
 from workflow.decision import as_released, still_due
 from workflow.errors import InvalidInput, RelanceError
@@ -76,6 +77,7 @@ def send_reminders(office: Office, sender: Sender, reminder_ids: Sequence[int]) 
             return
         reached("rendered")
         fates = sender.deliver(ready)
+        note_answers(office.pool, ready, fates)
         ids = [
             one.mail.reminder_id
             for one, delivery in zip(ready, fates, strict=True)
@@ -106,14 +108,13 @@ def _claim(office: Office, ids: Sequence[int]) -> list[_Wanted]:
         claimed = claims.claim(conn, ids, lease_s=office.settings.lease_s)
         if not claimed:
             return []
-        accounts = companies.accounts(conn)
+        servers = Servers(conn, lease_s=office.settings.lease_s)
         held = claims.invoices(conn, [one.id for one in claimed])
         wanted: list[_Wanted] = []
-        refused: Counter[int] = Counter()  # by account: each waits for a token of its own
         for group in _by_run(claimed):
             first = group[0]
             pinned = office.pinned(conn, first.rule_id, first.rule_version)
-            company, account = sellers[first.company_id], accounts[pinned.account_id]
+            company, account = sellers[first.company_id], servers.accounts[pinned.account_id]
             today = company.day(here.business_now)
             found = _facts(
                 conn,
@@ -129,10 +130,8 @@ def _claim(office: Office, ids: Sequence[int]) -> list[_Wanted]:
                 if account.password_ref and password is None:
                     outcomes.give_back(conn, one.id, one.fence, wait_s=_NO_SECRET_S, error="no password on this host")
                     continue
-                if not companies.spend_tokens(conn, account, 1):
-                    refused[account.id] += 1
-                    wait_s = 60 / (account.per_minute or 60) * refused[account.id]
-                    outcomes.give_back(conn, one.id, one.fence, wait_s=wait_s)
+                if (pause_s := servers.pause_s(account)) is not None:
+                    outcomes.give_back(conn, one.id, one.fence, wait_s=pause_s)
                     continue
                 due = still_due([found[invoice_id] for invoice_id in held[one.id]], pinned.rule, today)
                 if due.dropped or not due.kept:
@@ -342,8 +341,11 @@ def letter_values(
     )
 
 
-def settle(conn: Connection, ready: Ready, delivery: Delivery) -> None:
-    """Write down what became of a mail that the sender did not send. Called with an old fence, it changes nothing."""
+def settle(conn: Connection, ready: Ready, delivery: Delivery, *, breaker_s: float = 60) -> bool:
+    """Write down what became of a mail that the sender did not send. Called with an old fence, it changes nothing.
+
+    Returns whether its account's server is to be left alone for now, `breaker_s` at first.
+    """
     reminder_id, fence = ready.mail.reminder_id, ready.mail.fence
     match delivery.fate:
         case "sent":
@@ -362,6 +364,7 @@ def settle(conn: Connection, ready: Ready, delivery: Delivery) -> None:
             _refused(conn, ready, delivery.reply, delivery.step)
         case _:
             raise AssertionError(delivery)
+    return note_trouble(conn, ready, delivery, breaker_s=breaker_s)
 
 
 def _refused(conn: Connection, ready: Ready, reply: Reply, step: str) -> None:

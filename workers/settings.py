@@ -22,6 +22,7 @@ VARIABLES: dict[str, str] = {
     "RELANCE_DOT_BUDGET_S": "seconds between the start of arming and the final dot, beyond which the dot is not sent",
     "RELANCE_SWEEP_S": "seconds between two sweeps",
     "RELANCE_HINT_S": "seconds after which a hint without effect is given again",
+    "RELANCE_BREAKER_S": "seconds for which a mail server is left alone after five failures; doubled, up to 30 times",
     "RELANCE_CLOSE_S": "seconds after which a run that has not ended is reported all the same",
 }
 
@@ -39,6 +40,7 @@ class Settings:
     dot_budget_s: float = 1.5
     sweep_s: float = 2
     hint_s: float = 60
+    breaker_s: float = 60
     close_s: float = 7200
 
     @property

@@ -14,7 +14,7 @@ from scripts.watching import watch, watch_options
 if TYPE_CHECKING:
     from operations.pace import Pace
     from operations.runs import RunLine
-    from operations.status import Status
+    from operations.status import AccountStanding, Status
     from scripts.printing import Out
 
 _SHOWN: Final = 10
@@ -140,14 +140,23 @@ def _accounts(out: Out, found: Status) -> None:
                 one.name,
                 one.sent_today,
                 one.waiting_for_window + one.waiting_for_server,
-                printing.minute(one.next_try_at),
-                f"held: {one.held_because}" if one.held_because else one.last_error or "",
+                printing.minute(one.open_until or one.next_try_at),
+                _trouble(one),
             )
             for one in found.accounts[:_SHOWN]
         ]
         columns = ("account", "sent today", "waiting", "next try", "last error")
         printing.table(out, columns, rows, right=columns[1:3])
         printing.and_more(out, len(found.accounts) - _SHOWN, "accounts")
+
+
+def _trouble(account: AccountStanding) -> str:
+    if account.held_because:
+        return f"held: {account.held_because}"
+    said = account.last_error or ""
+    if account.open_until:
+        return f"left alone after {printing.count(account.failures, 'failure')} in a row: {said}"
+    return said
 
 
 def _unreadable(out: Out, found: Status) -> None:

@@ -29,7 +29,7 @@ from operations.run import run_by_hand, set_business_clock
 from operations.tags import save_tag
 from operations.users import save_user
 from store import settings as instance
-from store.claims import GATES
+from store.claims import GATES, REACHABLE
 from store.connection import connect
 from store.replays import Which
 from tests import witness
@@ -73,7 +73,7 @@ UNION ALL
 SELECT 'chunk ' || number || ' of run ' || run_id FROM chunks WHERE open
 UNION ALL
 SELECT 'reminder ' || id || ': ' || state FROM reminders r
- WHERE state IN ('claimed', 'armed') OR (state = 'due' AND not_before <= clock_timestamp() AND {GATES})
+ WHERE state IN ('claimed', 'armed') OR (state = 'due' AND not_before <= clock_timestamp() AND {GATES} AND {REACHABLE})
 UNION ALL
 SELECT 'effect of reminder ' || reminder_id FROM effects WHERE open AND not_before <= clock_timestamp()
 """
@@ -82,6 +82,7 @@ _MACHINE_TIME_GOES_ON = (
     UPDATE reminders SET not_before = not_before - %(by)s::interval, deferred_at = deferred_at - %(by)s::interval
      WHERE open AND state = 'due'
     """,
+    "UPDATE account_breakers SET probe_at = probe_at - %(by)s::interval, slowed_at = slowed_at - %(by)s::interval",
     "UPDATE account_tokens SET refilled_at = refilled_at - %(by)s::interval",
     "UPDATE rules SET held_at = held_at - %(by)s::interval",
 )
@@ -191,7 +192,7 @@ class Story:
             save_tag(conn, title=title, by=MARIE, today=self.today)
         return self
 
-    def rule(self, title: str, filter_: str | None = None, **changes: object) -> Self:
+    def rule(self, title: str, filter_: str | None = None, *, account: str = "sortie", **changes: object) -> Self:
         """Save a rule, or save one of the three anew with changes, and let it fire every day at nine."""
         definition = {
             "title": title,
@@ -202,7 +203,7 @@ class Story:
             "on_test_instance": True,
         }
         with connect(self.url) as conn:
-            save_rule(conn, definition | changes, company="NORD", account="sortie", by=MARIE, now=self.now)
+            save_rule(conn, definition | changes, company="NORD", account=account, by=MARIE, now=self.now)
             activate(conn, rule=title, by=MARIE, now=self.now)
         return self
 

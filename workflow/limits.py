@@ -1,0 +1,106 @@
+"""Limits that keep a broken server's trouble small: when an account's breaker opens, when one mail may try again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Final, Literal
+
+Trouble = Literal["failure", "busy"]
+
+# In a row: to connect, or to log in.
+FAILURES: Final = 5
+# A breaker is open for 1, 2, 4 … units, at most for 30: minutes, unless a setting says otherwise.
+MOST_UNITS: Final = 30
+# A server that says 421 has half of the connections; ten minutes without another, and it has the double again.
+MOST_HALVINGS: Final = 6
+_EASES_AFTER: Final = timedelta(minutes=10)
+# Connections that were open together hear the same 421 together: it counts once.
+_SAME_WORD: Final = timedelta(seconds=30)
+_TOO_MANY: Final = 421
+_BEFORE_A_MAIL: Final = frozenset({"connect", "ehlo", "auth"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Breaker:
+    """How an account's server has answered. Closed while `opened_at` is None: mails leave.
+
+    `failures` and `openings` are in a row, without a success between. `probe_at`: when one mail may try, while it is
+    open; `probing`: one does. `halvings`: of its connections, as of `slowed_at`.
+    """
+
+    failures: int = 0
+    openings: int = 0
+    opened_at: datetime | None = None
+    probe_at: datetime | None = None
+    probing: bool = False
+    halvings: int = 0
+    slowed_at: datetime | None = None
+
+
+CLOSED: Final = Breaker()
+
+
+def trouble(fate: str, step: str, code: int | None) -> Trouble | None:
+    """What a mail that did not leave says of its account's server.
+
+    `fate` and `step` are those of its delivery, `code` the server's reply if it gave one. A login refused for good is
+    no trouble of the server's: the account is held until a person acts (workflow.answers).
+    """
+    if code == _TOO_MANY:
+        return "busy"
+    if step not in _BEFORE_A_MAIL or fate not in {"unreachable", "refused"}:
+        return None
+    return None if step == "auth" and code is not None and code >= 500 else "failure"
+
+
+def answers(fate: str, step: str, code: int | None) -> bool:
+    """Whether a mail's delivery shows a server that takes connections and logins."""
+    if fate == "refused":
+        return step not in _BEFORE_A_MAIL and code != _TOO_MANY
+    return fate in {"sent", "withdrawn", "disarmed"}
+
+
+def after_failure(breaker: Breaker, now: datetime, *, unit_s: float) -> Breaker:
+    """One more failure to connect or to log in. While it is open only the probe's counts."""
+    if breaker.opened_at is None:
+        failed = replace(breaker, failures=breaker.failures + 1)
+        return failed if failed.failures < FAILURES else _opened(failed, now, unit_s)
+    return _opened(replace(breaker, failures=breaker.failures + 1), now, unit_s) if breaker.probing else breaker
+
+
+def after_busy(breaker: Breaker, now: datetime, *, connections: int, unit_s: float) -> Breaker:
+    """The server said 421: fewer connections; where a worker has but one, of `connections`, it is a failure."""
+    if connections == 1:
+        return after_failure(breaker, now, unit_s=unit_s)
+    if breaker.slowed_at is not None and now - breaker.slowed_at < _SAME_WORD:
+        return breaker
+    halvings = min(_halvings(breaker, now) + 1, MOST_HALVINGS)
+    return replace(breaker, halvings=halvings, slowed_at=now)
+
+
+def after_success(breaker: Breaker) -> Breaker:
+    """The server answers: closed, and whatever came before is forgotten but for its connections."""
+    return Breaker(halvings=breaker.halvings, slowed_at=breaker.slowed_at)
+
+
+def connections_now(breaker: Breaker, connections: int, now: datetime) -> int:
+    """How many of an account's connections a worker may use now."""
+    return max(1, connections >> _halvings(breaker, now))
+
+
+def _halvings(breaker: Breaker, now: datetime) -> int:
+    if breaker.slowed_at is None:
+        return 0
+    return max(0, breaker.halvings - (now - breaker.slowed_at) // _EASES_AFTER)
+
+
+def _opened(breaker: Breaker, now: datetime, unit_s: float) -> Breaker:
+    units = min(2**breaker.openings, MOST_UNITS)
+    return replace(
+        breaker,
+        openings=breaker.openings + 1,
+        opened_at=breaker.opened_at or now,
+        probe_at=now + timedelta(seconds=units * unit_s),
+        probing=False,
+    )
