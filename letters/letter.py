@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-from letters.headers import Mailbox
+from letters.headers import MAX_TEXT_CHARACTERS, Mailbox
 from letters.mail import MailParts
 from letters.mime import Attachment, assemble
 
@@ -18,10 +18,13 @@ if TYPE_CHECKING:
 
     from workflow.facts import Language
 
+# Before the subject of a redirected mail, in every language.
+TEST_MARK: Final = "[Test]"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Letter:
-    """The same letter always makes the same bytes."""
+    """The same letter always makes the same bytes. `redirected_from`: see `redirected`."""
 
     parts: MailParts
     message_id: str
@@ -34,6 +37,7 @@ class Letter:
     cc: tuple[Mailbox, ...] = ()
     references: tuple[str, ...] = ()
     attachments: tuple[Attachment, ...] = ()
+    redirected_from: tuple[str, ...] = ()
 
     def content(self) -> bytes:
         """Its bytes. Raises InvalidInput, naming the field, for a value that has no place in a header."""
@@ -49,6 +53,18 @@ class Letter:
             cc=self.cc,
             references=self.references,
             attachments=self.attachments,
+            redirected_from=self.redirected_from,
+        )
+
+    def redirected(self, address: str, *, besides: tuple[str, ...] = ()) -> Letter:
+        """It as a test instance sends it: to one address alone. To whom it would have gone, `besides` too, is told."""
+        everybody = (self.recipient.address, *(each.address for each in self.cc), *besides)
+        return replace(
+            self,
+            parts=replace(self.parts, subject=f"{TEST_MARK} {self.parts.subject}"[:MAX_TEXT_CHARACTERS]),
+            recipient=replace(self.recipient, address=address),
+            cc=(),
+            redirected_from=tuple(dict.fromkeys(everybody)),
         )
 
     def stored(self) -> bytes:
@@ -71,6 +87,7 @@ class Letter:
                     {"name": each.name, "media_type": each.media_type, "sha256": sha256(each.content).hexdigest()}
                     for each in self.attachments
                 ],
+                **({"redirected_from": list(self.redirected_from)} if self.redirected_from else {}),
             },
             ensure_ascii=False,
             separators=(",", ":"),
@@ -105,6 +122,7 @@ def letter_from_stored(kept: bytes, contents: Mapping[str, bytes]) -> Letter:
             Attachment(name=each["name"], media_type=each["media_type"], content=contents[each["sha256"]])
             for each in stored["attachments"]
         ),
+        redirected_from=tuple(stored.get("redirected_from", ())),
     )
 
 

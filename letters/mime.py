@@ -15,6 +15,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
 from letters.headers import (
+    Mailbox,
     check_message_id,
     file_name,
     file_name_parameter,
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from letters.headers import Mailbox
     from letters.mail import MailParts
     from workflow.facts import Language
 
@@ -59,8 +59,11 @@ def assemble(
     cc: Sequence[Mailbox] = (),
     references: Sequence[str] = (),
     attachments: Sequence[Attachment] = (),
+    redirected_from: Sequence[str] = (),
 ) -> bytes:
     """Make the bytes of one mail. A blind copy is the envelope's alone, so it has no place here.
+
+    `redirected_from`: to whom it would have gone, had it not been a test instance's.
 
     `date` is an aware instant, `message_id` and `references` carry their angle brackets. Raises InvalidInput, naming
     the field, for any value that has no place in a header.
@@ -78,6 +81,11 @@ def assemble(
         mailboxes_header("Cc", cc, field="cc") if cc else "",
         text_header("Subject", parts.subject, field="subject"),
         f"Message-ID: {identity}\r\n",
+        mailboxes_header(
+            "X-Relance-Original-To", [Mailbox(address=one) for one in redirected_from], field="redirected_from"
+        )
+        if redirected_from
+        else "",
         references_header("In-Reply-To", references[-1:], field="references") if references else "",
         references_header("References", references, field="references") if references else "",
         "Auto-Submitted: auto-generated\r\n",

@@ -13,6 +13,10 @@ CREATE FUNCTION acting_because() RETURNS text LANGUAGE sql STABLE
 CREATE FUNCTION acting_on() RETURNS date LANGUAGE sql STABLE
     RETURN nullif(current_setting('relance.today', true), '')::date;
 
+-- Where these tables are: no restored dump, and no copy within one server, is at the same place.
+CREATE FUNCTION place() RETURNS text LANGUAGE sql STABLE
+    RETURN (SELECT oid::text FROM pg_database WHERE datname = current_database()) || '/' || to_regclass('settings')::oid;
+
 CREATE TABLE migrations (
     number     integer PRIMARY KEY,
     name       text NOT NULL,
@@ -119,7 +123,12 @@ CREATE TABLE settings (
     stopped_because   text,
     stopped_at        timestamptz,
     report_account_id bigint REFERENCES mail_accounts,
+    instance_id       uuid,                                             -- whose data these are: another's host mails nothing
+    instance_place    text,                                             -- where it was adopted: elsewhere they are a copy
+    redirect_to       text CHECK (redirect_to <> ''),                   -- on a test instance: where all mail goes instead
     CHECK (business_now IS NULL OR test_instance),
+    CHECK (redirect_to IS NULL OR test_instance),
+    CHECK ((instance_id IS NULL) = (instance_place IS NULL)),
     CHECK ((stopped_because IS NULL) = (stopped_at IS NULL))
 );
 INSERT INTO settings DEFAULT VALUES;
@@ -618,7 +627,7 @@ CREATE TRIGGER rules_journal AFTER INSERT OR UPDATE ON rules FOR EACH ROW
 CREATE TRIGGER suppressed_addresses_journal AFTER INSERT OR DELETE ON suppressed_addresses FOR EACH ROW
     EXECUTE FUNCTION journal_row('suppression', 'id', 'email', '');
 CREATE TRIGGER settings_journal AFTER UPDATE ON settings FOR EACH ROW
-    EXECUTE FUNCTION journal_row('settings', 'id', '', '');
+    EXECUTE FUNCTION journal_row('settings', 'id', 'redirect_to', '');
 
 -- Labels come by the thousand too; each raises its invoice's version.
 CREATE FUNCTION journal_taggings() RETURNS trigger LANGUAGE plpgsql AS $$

@@ -150,6 +150,7 @@ def _stop(conn: Connection, path: Path, manifest: Manifest, by: str) -> str:
         " check what left since, then relance resume"
     )
     with acting(conn, by=by, because=because):
+        settings.take_place(conn)
         settings.resume(conn)
         settings.stop(conn, because=because)
     return because

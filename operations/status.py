@@ -13,6 +13,7 @@ from operations.pace import Pace, pace
 from store import breakers, companies, lookups, rules, settings, standing
 from store.outbox import REMINDER_STATES
 from workers.broker import QUEUES
+from workers.identity import why_foreign
 from workflow.errors import InvalidInput
 from workflow.limits import CLOSED, connections_now
 from workflow.schedule import next_instants
@@ -74,11 +75,14 @@ class NextInstant:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
-    """One look. `days`: each company's business day; `pace`: by open run; `undated`: invoices that no reminder will
+    """One look. `foreign`: why nothing may be mailed from this host, None where it may.
+
+    `days`: each company's business day; `pace`: by open run; `undated`: invoices that no reminder will
     follow for want of a due date, by company; `unreadable`: rules that fire for nobody, by title, and why.
-    """  # noqa: D205 - one sentence
+    """
 
     instance: Settings
+    foreign: str | None
     days: dict[str, date]
     schema: int
     reminders: dict[str, int]
@@ -105,9 +109,10 @@ class Status:
         return sum(pace.per_s for pace in self.pace.values())
 
 
-def status(conn: Connection, redis_url: str, *, ever: bool = True) -> Status:
+def status(conn: Connection, redis_url: str, *, instance: str = "", ever: bool = True) -> Status:
     """Look at the rows and at Redis; a Redis that is away is part of the answer.
 
+    `instance`: to which this host belongs, as the settings say it.
     `ever`: count all mails that were ever sent or cancelled too, for which the whole table is read.
     """
     here = settings.read(conn)
@@ -123,6 +128,7 @@ def status(conn: Connection, redis_url: str, *, ever: bool = True) -> Status:
     coming, unfiring = _next_instants(conn, here, sellers)
     return Status(
         instance=here,
+        foreign=why_foreign(here, instance),
         days={sellers[company_id].code: day for company_id, day in days.items()},
         schema=standing.schema_version(conn),
         reminders={state: counted.get(state, 0) for state in REMINDER_STATES if ever or state not in _ENDED},

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from workflow.errors import RelanceError
+from workflow.errors import InvalidInput, RelanceError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -78,13 +78,15 @@ def servers(caller: Caller) -> Generator[Settings]:
 
     settings = read()
     if not (caller.demo or settings.embedded):
-        yield settings
+        yield with_instance(settings, None)
         return
     from scripts.embedded import attached, default_folder  # noqa: PLC0415 - never touched where servers are named
 
     with attached(made(demo_folder()) if caller.demo else default_folder()) as private:
-        migrate_fresh(private.database_url)
-        yield replace(settings, database_url=private.database_url, redis_url=private.redis_url)
+        settings = replace(settings, database_url=private.database_url, redis_url=private.redis_url)
+        settings = with_instance(settings, private.folder)
+        migrate_fresh(settings)
+        yield settings
 
 
 @contextlib.contextmanager
@@ -114,11 +116,60 @@ def _desk(caller: Caller, settings: Settings) -> Generator[Desk]:
         yield Desk(conn=conn, settings=settings, by=caller.by)
 
 
-def migrate_fresh(url: str) -> None:
-    """Make the tables where there are none yet; an older schema stays as it is."""
-    from store.connection import connect  # noqa: PLC0415 - see above
-    from store.migrations import migrate, version  # noqa: PLC0415
+def with_instance(settings: Settings, folder: Path | None) -> Settings:
+    """The settings with where this host keeps to which instance it belongs, unless the environment says that.
 
-    with connect(url) as conn:
+    A private server's is beside its data, in `folder`. Of named servers each database has a file of its own.
+    """
+    if settings.instance:
+        return settings
+    from workers.identity import IN_A_FILE  # noqa: PLC0415 - loaded by commands that need it
+
+    path = folder / "instance" if folder else _instances_folder() / _name_of(settings.database_url)
+    return replace(settings, instance=f"{IN_A_FILE}{path}")
+
+
+def _instances_folder() -> Path:
+    """Beside the default folder of private servers, which holds nothing else."""
+    from scripts.embedded import default_folder  # noqa: PLC0415 - loads the servers' launcher
+
+    folder = default_folder()
+    return folder.with_name(f"{folder.name}-instances")
+
+
+def _name_of(url: str) -> str:
+    """A file name for a database, the same however its address is written. Raises InvalidInput for what is none."""
+    from hashlib import sha256  # noqa: PLC0415 - loaded when asked for
+
+    from psycopg import ProgrammingError  # noqa: PLC0415
+    from psycopg.conninfo import conninfo_to_dict  # noqa: PLC0415
+
+    try:
+        named = conninfo_to_dict(url)
+    except ProgrammingError as error:
+        reason = f"is no address of a database: {str(error).strip()}"
+        raise InvalidInput(field="DATABASE_URL", value="(not shown)", reason=reason) from None
+    place = (named.get("host"), named.get("port") or 5432, named.get("dbname") or named.get("user"))
+    return sha256("\n".join(map(str, place)).encode()).hexdigest()[:24]
+
+
+def migrate_fresh(settings: Settings) -> None:
+    """Make the tables where there are none yet, this host's; an older schema stays as it is."""
+    from store.connection import connect  # noqa: PLC0415 - see above
+    from store.migrations import version  # noqa: PLC0415
+
+    with connect(settings.database_url) as conn:
         if version(conn) == 0:
-            migrate(conn)
+            migrate(conn, settings)
+
+
+def migrate(conn: Connection, settings: Settings) -> list[str]:
+    """Bring the schema up to date; a database that was empty is this host's. Returns the steps applied."""
+    from operations.instance import adopt_fresh  # noqa: PLC0415 - loaded by commands that need it
+    from store import migrations  # noqa: PLC0415
+
+    fresh = migrations.version(conn) == 0
+    applied = migrations.migrate(conn)
+    if fresh:
+        adopt_fresh(conn, settings.instance)
+    return applied

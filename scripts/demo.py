@@ -7,14 +7,14 @@ import fcntl
 import shutil
 import sys
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final, TextIO
 
 import click
 
 from scripts import printing
-from scripts.caller import demo_folder
+from scripts.caller import demo_folder, migrate, with_instance
 from scripts.printing import json_option
 from workflow.errors import RelanceError
 
@@ -108,7 +108,6 @@ def live_through(
     from scripts.sink import Behaviour, Sink  # noqa: PLC0415
     from store.connection import connect, pool  # noqa: PLC0415
     from store.demo import make_anew  # noqa: PLC0415
-    from store.migrations import migrate  # noqa: PLC0415
     from workers.broker import RedisHints  # noqa: PLC0415
     from workers.process import working  # noqa: PLC0415
 
@@ -121,7 +120,7 @@ def live_through(
     with contextlib.ExitStack() as stack:
         sink = stack.enter_context(Sink(folder, behaviour=Behaviour(verdict=_forgets(planned.gone))))
         conn = stack.enter_context(contextlib.closing(connect(settings.database_url)))
-        migrate(conn)
+        migrate(conn, settings)
         with conn.transaction():
             books = company.open_company(conn, planned, port=sink.port)
         company.require_sink_only(conn, port=sink.port)
@@ -198,7 +197,8 @@ def demos_servers(folder: Path) -> Generator[Settings]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise DemoBusy(folder=folder) from None
-        yield replace(Settings(), database_url=private.database_url, redis_url=private.redis_url)
+        settings = Settings(database_url=private.database_url, redis_url=private.redis_url)
+        yield with_instance(settings, private.folder)
 
 
 def _forgets(address: str) -> Verdict:

@@ -104,6 +104,16 @@ COMMANDS: Final[dict[str, Entry]] = {
     "resume": Entry(
         "scripts.commands.holding:resume", "Let mail leave again.", ('relance resume --because "corrected"',)
     ),
+    "instance": Entry(
+        "scripts.commands.instances:instance",
+        "Say whose data the database holds.",
+        (
+            "relance instance show",
+            'relance instance adopt --because "moved to a new server, the old one is off"',
+            'relance instance test on --redirect me@example.com --because "a copy to try rules with"',
+            'relance instance test off --because "goes live"',
+        ),
+    ),
     "doctor": Entry(
         "scripts.commands.doctor:doctor",
         "Look everything over, and say what to do.",

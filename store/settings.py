@@ -18,7 +18,8 @@ GATES_LOCK = "hashtext('relance.gates')"
 
 _READ = """
 SELECT test_instance, coalesce(business_now, now()) AS business_now, business_now IS NOT NULL AS clock_is_set,
-       stopped_because, stopped_at, report_account_id
+       stopped_because, stopped_at, report_account_id, instance_id::text AS instance_id,
+       coalesce(instance_place <> place(), false) AS moved, redirect_to
   FROM settings
 """
 _STOP = "UPDATE settings SET stopped_because = %(because)s::text, stopped_at = now() WHERE stopped_because IS NULL"
@@ -27,13 +28,23 @@ _SET_CLOCK = "UPDATE settings SET business_now = %(now)s::timestamptz"
 _WAKE = (
     "UPDATE reminders SET not_before = now(), waits_for = NULL WHERE open AND state = 'due' AND waits_for = 'window'"
 )
+_ADOPT = "UPDATE settings SET instance_id = %(instance_id)s::uuid, instance_place = place()"
+_TAKE_PLACE = "UPDATE settings SET instance_place = place() WHERE instance_id IS NOT NULL"
+_REDIRECT = "UPDATE settings SET redirect_to = %(address)s::text"
+_END_TEST = """
+UPDATE settings SET test_instance = false, business_now = NULL, redirect_to = NULL WHERE test_instance
+"""
 _MAKE_TEST = "UPDATE settings SET test_instance = true"
 _REPORT_ACCOUNT = "UPDATE settings SET report_account_id = %(account_id)s"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """The one row, read once per unit of work. `business_now` is aware, in UTC."""
+    """The one row, read once per unit of work. `business_now` is aware, in UTC.
+
+    `moved`: the tables are not where the instance was adopted: restored, or copied. `redirect_to`: where a test
+    instance's mail goes instead of to customers.
+    """
 
     test_instance: bool
     business_now: datetime
@@ -41,6 +52,9 @@ class Settings:
     stopped_because: str | None
     stopped_at: datetime | None
     report_account_id: int | None
+    instance_id: str | None
+    moved: bool
+    redirect_to: str | None
 
 
 def read(conn: Connection) -> Settings:
@@ -83,6 +97,26 @@ def make_test_instance(conn: Connection) -> None:
     Rules fire on it only where they allow it, and it may have a clock of its own.
     """
     conn.execute(_MAKE_TEST)
+
+
+def end_test_instance(conn: Connection) -> bool:
+    """Say that it is no test: no clock of its own any more, no redirection. False when it was none."""
+    return conn.execute(_END_TEST).rowcount == 1
+
+
+def redirect(conn: Connection, address: str | None) -> None:
+    """Where all mail of a test instance goes. Raises psycopg.errors.CheckViolation on a production instance."""
+    conn.execute(_REDIRECT, {"address": address})
+
+
+def adopt(conn: Connection, instance_id: str) -> None:
+    """Say which instance this database is, here and now. The caller has closed the gates."""
+    conn.execute(_ADOPT, {"instance_id": instance_id})
+
+
+def take_place(conn: Connection) -> None:
+    """The instance goes on in these tables: restored by us, with all mail stopped."""
+    conn.execute(_TAKE_PLACE)
 
 
 def set_clock(conn: Connection, now: datetime) -> None:

@@ -28,7 +28,10 @@ if TYPE_CHECKING:
     from store.outcomes import Attempt
 
 _BEGIN = f"""
-SELECT pg_try_advisory_xact_lock_shared({GATES_LOCK}), coalesce(business_now, now()) FROM settings
+SELECT pg_try_advisory_xact_lock_shared({GATES_LOCK}), coalesce(business_now, now()),
+       instance_id IS NOT DISTINCT FROM %(instance_id)s::uuid AND (instance_place IS NULL OR instance_place = place()),
+       redirect_to
+  FROM settings
 """
 _LOCK_REMINDERS = """
 SELECT id, fence, state FROM reminders WHERE id = ANY(%(ids)s::bigint[]) ORDER BY id FOR NO KEY UPDATE SKIP LOCKED
@@ -73,7 +76,7 @@ RETURNING reminder_id, invoice_id, counts
 class Uploaded:
     """A mail of which all but the final dot is with the server.
 
-    `versions`: row_version of each invoice that it lists.
+    `versions`: row_version of each invoice that it lists. `redirect_to`: where a test's mail goes.
     """
 
     reminder_id: int
@@ -86,6 +89,7 @@ class Uploaded:
     subject: str
     letter: bytes
     sha256: bytes
+    redirect_to: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,14 +125,17 @@ def tick(
     *,
     lease_s: float,
     companies: Mapping[int, Company],
+    instance_id: str | None = None,
 ) -> Ticked:
     """Send what was answered and arm what was uploaded, in one transaction of this connection.
+
+    Nothing is armed where the database is not instance `instance_id`, to which this host belongs.
 
     The caller releases the dots only after this has returned. Raises psycopg.Error: then nothing of it is known to have
     happened, and an uploaded mail must be given up without its dot.
     """
     with conn.pipeline(), conn.transaction():
-        held = _lock(conn, uploaded, answered)
+        held = _lock(conn, uploaded, answered, instance_id)
         ending = [mail for mail in answered if held.has(mail.reminder_id, mail.invoice_ids)]
         days = {mail.reminder_id: companies[mail.company_id].day(held.now) for mail in ending}
         ready, withdrawn = _ready(uploaded, held, companies) if held.gates_are_ours else ({}, set())
@@ -157,6 +164,8 @@ class _Held:
     """What this tick has locked, by id; what somebody else holds is absent and waits for the next."""
 
     gates_are_ours: bool
+    is_ours: bool
+    redirect_to: str | None
     now: datetime
     reminders: Mapping[int, tuple[int, str]]
     versions: Mapping[int, int]
@@ -167,12 +176,14 @@ class _Held:
         return reminder_id in self.reminders and all(one in self.versions for one in invoice_ids)
 
 
-def _lock(conn: Connection, uploaded: Sequence[Uploaded], answered: Sequence[Answered]) -> _Held:
+def _lock(
+    conn: Connection, uploaded: Sequence[Uploaded], answered: Sequence[Answered], instance_id: str | None
+) -> _Held:
     reminder_ids = {mail.reminder_id for mail in uploaded} | {mail.reminder_id for mail in answered}
     invoice_ids = {one for mail in uploaded for one in mail.versions}
     invoice_ids |= {one for mail in answered for one in mail.invoice_ids}
     with conn.pipeline():
-        begun = conn.execute(_BEGIN)
+        begun = conn.execute(_BEGIN, {"instance_id": instance_id})
         reminders = conn.execute(_LOCK_REMINDERS, {"ids": sorted(reminder_ids)})
         invoices = conn.execute(_LOCK_INVOICES, {"ids": sorted(invoice_ids)})
         customers = conn.execute(_LOCK_CUSTOMERS, {"ids": sorted({mail.customer_id for mail in uploaded})})
@@ -183,6 +194,8 @@ def _lock(conn: Connection, uploaded: Sequence[Uploaded], answered: Sequence[Ans
     return _Held(
         gates_are_ours=first[0],
         now=first[1],
+        is_ours=first[2],
+        redirect_to=first[3],
         reminders={row[0]: (row[1], row[2]) for row in reminders},
         versions={row[0]: row[1] for row in rows},
         positions={row[0]: Position(row[2], row[3]) for row in rows},
@@ -203,7 +216,9 @@ def _ready(
         if mail.customer_id not in held.customers or not held.has(mail.reminder_id, mail.versions):
             continue
         unchanged = (
-            held.reminders[mail.reminder_id] == (mail.fence, "claimed")
+            held.is_ours
+            and held.redirect_to == mail.redirect_to
+            and held.reminders[mail.reminder_id] == (mail.fence, "claimed")
             and held.customers[mail.customer_id] == mail.customer_version
             and all(held.versions[one] == version for one, version in mail.versions.items())
             and is_open(companies[mail.company_id].window, held.now)

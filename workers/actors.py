@@ -47,4 +47,14 @@ def declare(broker: Broker, office: Office, sender: Sender) -> None:
         "apply_effects": effects,
     }
     for name, function in actors.items():
-        dramatiq.actor(broker=broker, actor_name=name, queue_name=QUEUES[name])(function)
+        dramatiq.actor(broker=broker, actor_name=name, queue_name=QUEUES[name])(_at_home(office, function))
+
+
+def _at_home(office: Office, function: Callable[..., None]) -> Callable[..., None]:
+    """Do it only where the database is this host's instance: a copy's rows stay as they are."""
+
+    def act(*ids: object) -> None:
+        if office.is_ours():
+            function(*ids)
+
+    return act

@@ -25,11 +25,11 @@ from workflow.errors import InvalidInput, RelanceError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from datetime import datetime
 
     from store.companies import Account
     from store.connection import Connection
     from store.reports import Reader, Unreported
+    from store.settings import Settings
     from workers.office import Office
     from workflow.summary import RunSummary
 
@@ -94,7 +94,7 @@ def _tell(conn: Connection, run: Unreported, readers: Sequence[Reader]) -> set[i
     copies = []
     for reader in readers:
         try:
-            copies.append(_copy(summary, run, reader, account, here.business_now))
+            copies.append(_copy(summary, run, reader, account, here))
         except RelanceError as error:
             log("report_not_made", level="error", run=run.id, user=reader.id, error=type(error).__name__)
     if not copies:
@@ -107,24 +107,26 @@ def _tell(conn: Connection, run: Unreported, readers: Sequence[Reader]) -> set[i
     return asyncio.run(_converse(run.id, account, password, copies))
 
 
-def _copy(summary: RunSummary, run: Unreported, reader: Reader, account: Account, now: datetime) -> _Copy:
+def _copy(summary: RunSummary, run: Unreported, reader: Reader, account: Account, here: Settings) -> _Copy:
     """Make one reader's mail; its Message-ID is the same at each try."""
     sender = Mailbox(name=account.from_name, address=check_address(account.from_address, field="from_address"))
     part = "supplement" if run.supplement else "report"
     identity = f"{part}.{run.id}.{reader.id}.{int(run.created_at.timestamp() * 1e6):x}"
+    address = here.redirect_to or reader.email
     content = assemble(
         _form().compose(summary, reader.language),
         message_id=f"<{identity}@{sender.address.rpartition('@')[2]}>",
-        date=now,
+        date=here.business_now,
         sender=sender,
-        recipient=Mailbox(name=reader.name, address=reader.email),
+        recipient=Mailbox(name=reader.name, address=address),
         language=reader.language,
         reminder_id=None,
+        redirected_from=(reader.email,) if here.redirect_to else (),
     )
     return _Copy(
         reader_id=reader.id,
         sender=sender.address,
-        recipient=check_address(reader.email, field="email"),
+        recipient=check_address(address, field="email"),
         stuffed=stuffed(content),
     )
 

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 from letters.mail import Stationery
 from store import rules
+from store import settings as stored
 from store.shipped import shipped
+from workers import identity
 
 if TYPE_CHECKING:
     from store.connection import Connection, Pool
@@ -27,6 +29,11 @@ class Office:
     settings: Settings
     stationery: Stationery = field(default_factory=_stationery)
     _pinned: dict[tuple[int, int], PinnedRule] = field(default_factory=dict)
+
+    def is_ours(self) -> bool:
+        """Whether the database is this host's instance, so that its mail may leave from here."""
+        with self.pool.connection() as conn:
+            return identity.is_ours(stored.read(conn), self.settings.instance)
 
     def pinned(self, conn: Connection, rule_id: int, version: int) -> PinnedRule:
         """A rule as a run pinned it."""

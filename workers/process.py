@@ -106,7 +106,7 @@ def schedule(settings: Settings, stop: threading.Event) -> None:
                 next_fire = now + 1
                 with _going_on("schedule"):
                     watch = watch or _watch(connections)
-                    fire_unless_jumped(connections, watch)
+                    fire_unless_jumped(connections, watch, instance=settings.instance)
             if now >= next_sweep:
                 next_sweep = now + settings.sweep_s
                 for name, part in PARTS.items():

@@ -9,6 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from store import hints
+from store import settings as stored
+from workers.identity import is_ours
 from workers.steps import reached
 
 if TYPE_CHECKING:
@@ -35,9 +37,14 @@ class Hints(Protocol):
 def relay(pool: Pool, to: Hints, settings: Settings) -> int:
     """Give a round of hints for what is unfinished and has none alive. Returns how many were given.
 
+    None where the database is another instance's.
+
     They are given once their rows are committed and free: a worker skips a row that is still locked, and the hint would
     be lost for as long as it is thought to be alive.
     """
+    with pool.connection() as conn:
+        if not is_ours(stored.read(conn), settings.instance):
+            return 0
     room = {queue: limit - to.waiting(queue) for queue, limit in _WAITING.items()}
     found = _take(pool, room, alive_s=settings.hint_s, close_s=settings.close_s)
     if found:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from store import companies, rules, runs, settings
 from workers.deliveries import boottime
+from workers.identity import is_ours
 from workers.log import log
 from workers.steps import reached
 from workflow.errors import RelanceError
@@ -65,16 +66,22 @@ class ClockWatch:
         return (now - self._wall).total_seconds() - (boottime() - self._boot)
 
 
-def fire_unless_jumped(pool: Pool, watch: ClockWatch) -> list[int]:
-    """One round of the scheduler. A jump of the clock stops all mail until a person has looked."""
+def fire_unless_jumped(pool: Pool, watch: ClockWatch, *, instance: str = "") -> list[int]:
+    """One round of the scheduler. A jump of the clock stops all mail until a person has looked.
+
+    Nothing is fired where the database is not the instance that this host belongs to.
+    """
     with pool.connection() as conn:
+        here = settings.read(conn)
+        if not is_ours(here, instance):
+            return []
         now = settings.database_now(conn)
         jump = watch.jump_s(now)
         jumped = abs(jump) > _JUMP_S
         if jumped:
             settings.stop(conn, because=f"the clock jumped by {jump:.0f} s")
             log("clock_jumped", level="error", seconds=round(jump))
-        made = [] if jumped or settings.read(conn).stopped_because else fire(conn)
+        made = [] if jumped or here.stopped_because else fire(conn)
         if made:
             reached("run_made")
     watch.accept(now)

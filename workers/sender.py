@@ -63,7 +63,13 @@ class Sender:
         self._limits: dict[int, int] = {}
         self._serving: dict[int, int] = defaultdict(int)
         self._held: set[Item] = set()
-        self._ticker = Ticker(pool, lease_s=settings.armed_lease_s, sent=self._finish, not_armed=self._decide)
+        self._ticker = Ticker(
+            pool,
+            lease_s=settings.armed_lease_s,
+            instance=settings.instance,
+            sent=self._finish,
+            not_armed=self._decide,
+        )
         self._settling = ThreadPoolExecutor(1, "relance-settle")
         self._renewing = ThreadPoolExecutor(1, "relance-renew")
         self._loop = asyncio.new_event_loop()

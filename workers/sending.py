@@ -63,6 +63,7 @@ class _Wanted:
     originals: dict[int, tuple[str, str, bytes, bytes]]
     thread: tuple[str, ...]
     now: datetime
+    redirect_to: str | None
 
 
 def send_reminders(office: Office, sender: Sender, reminder_ids: Sequence[int]) -> None:
@@ -151,6 +152,7 @@ def _claim(office: Office, ids: Sequence[int]) -> list[_Wanted]:
                         originals=claims.originals(conn, listed) if pinned.rule.attach_invoices else {},
                         thread=tuple(claims.thread(conn, listed)) if one.level else (),
                         now=here.business_now,
+                        redirect_to=here.redirect_to,
                     )
                 )
             _let_go(conn, gone, today)
@@ -273,6 +275,10 @@ def _compose(office: Office, one: _Wanted) -> Ready:
         references=one.thread,
         attachments=tuple(attachments),
     )
+    recipients = _envelope(contact.email, *rule.cc, *rule.bcc)
+    if one.redirect_to:
+        letter = letter.redirected(one.redirect_to, besides=rule.bcc)
+        recipients = (one.redirect_to,)
     content = letter.content()
     return Ready(
         mail=Uploaded(
@@ -282,15 +288,16 @@ def _compose(office: Office, one: _Wanted) -> Ready:
             customer_id=customer.id,
             customer_version=customer.row_version,
             versions={invoice.id: invoice.row_version for invoice in invoices},
-            recipient=contact.email,
-            subject=parts.subject,
+            recipient=letter.recipient.address,
+            subject=letter.parts.subject,
             letter=letter.stored(),
             sha256=hashlib.sha256(content).digest(),
+            redirect_to=one.redirect_to,
         ),
         account=account,
         password=one.password,
         company=company,
-        recipients=_envelope(contact.email, *rule.cc, *rule.bcc),
+        recipients=recipients,
         stuffed=stuffed(content),
         deferrals=one.claimed.deferrals,
     )

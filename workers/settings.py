@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
+from workers import identity
 from workflow.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 VARIABLES: dict[str, str] = {
     "DATABASE_URL": "PostgreSQL 15 or newer; with REDIS_URL set too, nothing is embedded",
     "REDIS_URL": "Redis 7 or Valkey 8 or newer; carries hints only",
+    "RELANCE_INSTANCE": "which instance this host belongs to: its id, or file:/PATH of a file that holds it",
     "RELANCE_CONNECTIONS": "mail connections of a worker process, shared by its accounts; each has one at least",
     "RELANCE_LEASE_S": "seconds for which a claimed reminder is one worker's",
     "RELANCE_ANSWER_S": "seconds to wait for the answer to a final dot (RFC 5321 section 4.5.3.2.6 asks for 600)",
@@ -33,6 +35,7 @@ class Settings:
 
     database_url: str = ""
     redis_url: str = ""
+    instance: str = ""
     connections: int = 8
     lease_s: float = 60
     answer_s: float = 600
@@ -75,7 +78,8 @@ def read(environment: Mapping[str, str] | None = None) -> Settings:
 
 
 def check(settings: Settings) -> None:
-    """Refuse times that contradict each other. Raises InvalidInput naming the variable."""
+    """Refuse times that contradict each other, and no instance. Raises InvalidInput naming the variable."""
+    identity.check(settings.instance)
     if settings.quarantine_s <= settings.armed_lease_s:
         raise InvalidInput(
             field="RELANCE_QUARANTINE_S",

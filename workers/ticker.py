@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from store.tick import Answered, Ticked, tick
+from workers import identity
 from workers.deliveries import Delivery, boottime
 from workers.log import log
 from workers.steps import reached
@@ -33,12 +34,17 @@ class Ticker:
         pool: Pool,
         *,
         lease_s: float,
+        instance: str,
         sent: Callable[[Item, Delivery], None],
         not_armed: Callable[[Item, Delivery], None],
     ) -> None:
-        """`sent` hears of each mail written as sent, `not_armed` of each that is not to leave as it stands."""
+        """`sent` hears of each mail written as sent, `not_armed` of each that is not to leave as it stands.
+
+        `instance`: to which this host belongs, as the settings say it.
+        """
         self._pool = pool
         self._lease_s = lease_s
+        self._instance = instance
         self._sent = sent
         self._not_armed = not_armed
         self.companies: dict[int, Company] = {}
@@ -152,6 +158,7 @@ class Ticker:
                 ],
                 lease_s=self._lease_s,
                 companies=self.companies,
+                instance_id=identity.of_host(self._instance),
             )
 
     def _apply(self, uploaded: list[Item], answered: list[Item], done: Ticked) -> None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _SERVERS: Final = ("DATABASE_URL", "REDIS_URL")
 _PREFIX: Final = "RELANCE_"
+_INSTANCE: Final = "RELANCE_INSTANCE"
 
 
 def configuration(environment: Mapping[str, str], secrets: Collection[str] = ()) -> Iterator[Finding]:
@@ -32,6 +33,8 @@ def configuration(environment: Mapping[str, str], secrets: Collection[str] = ())
         raw = environment.get(name, "").strip()
         if name in _SERVERS:
             figures[name] = _without_secret(name, raw) if raw else "not set: private"
+        elif name == _INSTANCE:
+            figures[name] = raw[:100] or "not set: kept in a file of this host"
         else:
             figures[name] = raw[:100] or f"{defaults[name]:g} (default)"
     problem = None
@@ -61,9 +64,9 @@ def configuration(environment: Mapping[str, str], secrets: Collection[str] = ())
 
 
 def servers(environment: Mapping[str, str]) -> Settings | None:
-    """The two addresses, whatever else is wrong; None where one alone is named."""
+    """The two addresses and the instance, whatever else is wrong; None where one address alone is named."""
     try:
-        return read({name: environment.get(name, "") for name in _SERVERS})
+        return read({name: environment.get(name, "") for name in (*_SERVERS, _INSTANCE)})
     except InvalidInput:
         return None
 

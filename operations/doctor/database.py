@@ -10,6 +10,7 @@ import psycopg
 from operations.doctor.finding import Finding, guarded, verdict
 from store import health, migrations, rules, settings
 from store.connection import connect
+from workers import identity
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -26,8 +27,11 @@ _SKEW_S: Final = 2.0
 _GRAVE_SKEW_S: Final = 60.0
 
 
-def database(url: str, now: Callable[[], datetime]) -> Iterator[Finding]:
-    """All that the database tells; one finding where it does not answer. `now` is this machine's clock."""
+def database(url: str, now: Callable[[], datetime], instance: str = "") -> Iterator[Finding]:
+    """All that the database tells; one finding where it does not answer. `now` is this machine's clock.
+
+    `instance`: to which this host belongs, as the settings say it.
+    """
     try:
         conn = connect(url)
     except psycopg.Error as error:
@@ -49,6 +53,7 @@ def database(url: str, now: Callable[[], datetime]) -> Iterator[Finding]:
         if found == wanted:
             for subject, look in (("rules", _rules), ("mail", _stopped)):
                 yield from guarded("database", subject, lambda look=look: look(conn))  # type: ignore[misc]
+            yield from guarded("database", "instance", lambda: _instance(conn, instance))
             yield from guarded("clock", "business", lambda: _business_clock(conn, now))
             yield from guarded("clock", "time zones", lambda: _zones(conn))
 
@@ -135,6 +140,23 @@ def _rules(conn: Connection) -> Iterator[Finding]:
     if not unreadable:
         count = len(rules.saved(conn))
         yield Finding(check="rules", verdict="ok", found=f"{count} can be read", figures={"rules": count})
+
+
+def _instance(conn: Connection, instance: str) -> Iterator[Finding]:
+    here = settings.read(conn)
+    foreign = identity.why_foreign(here, instance)
+    kind = "a test instance" if here.test_instance else "production"
+    redirected = f", all mail goes to {here.redirect_to}" if here.redirect_to else ""
+    yield Finding(
+        check="database",
+        subject="instance",
+        verdict=verdict(error=foreign is not None),
+        found=f"{foreign}: nothing is mailed" if foreign else f"this host's, {kind}{redirected}",
+        advice="relance instance show says what this is; relance instance adopt --because TEXT makes it this host's"
+        if foreign
+        else "",
+        figures={"instance": here.instance_id, "host": identity.of_host(instance)},
+    )
 
 
 def _stopped(conn: Connection) -> Iterator[Finding]:

@@ -54,7 +54,7 @@ def examine(
     ]
     if servers:
         checks += [
-            Check(name="database", look=partial(database, servers.database_url, now)),
+            Check(name="database", look=partial(database, servers.database_url, now, servers.instance)),
             Check(name="redis", look=partial(hints, servers.redis_url)),
         ]
     checks += [

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 import click
 
 from scripts import printing
-from scripts.caller import Caller, calling, demo_folder, made, migrate_fresh
+from scripts.caller import Caller, calling, demo_folder, made, migrate_fresh, with_instance
 from scripts.printing import json_option
+from workflow.errors import InvalidInput
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,6 +44,9 @@ def doctor(caller: Caller, *, to: str | None, as_json: bool) -> None:
         folder = None
         if caller.demo or (named and named.embedded):
             named, folder, found = _private(stack, caller)
+        elif named:
+            with contextlib.suppress(InvalidInput):  # an address that is none: the database's own check says it
+                named = with_instance(named, None)
         found = examine(named, os.environ, to=to, now=lambda: datetime.now(UTC), private_folder=folder) + found
     if as_json:
         printing.print_json({"verdict": worst(found), "findings": found})
@@ -71,7 +75,13 @@ def _private(stack: contextlib.ExitStack, caller: Caller) -> tuple[Settings | No
     try:
         used = in_use(folder)
         servers = stack.enter_context(attached(folder))
-        migrate_fresh(servers.database_url)
+        settings = Settings(
+            database_url=servers.database_url,
+            redis_url=servers.redis_url,
+            instance=os.environ.get("RELANCE_INSTANCE", "").strip(),
+        )
+        settings = with_instance(settings, servers.folder)
+        migrate_fresh(settings)
     except EmbeddedUnavailable as error:
         failed = Finding(
             check="private servers",
@@ -93,7 +103,7 @@ def _private(stack: contextlib.ExitStack, caller: Caller) -> tuple[Settings | No
         advice="" if private else f"chmod 700 {servers.folder}",
         figures={**programs, "folder": str(servers.folder), "owner": _owner(state.st_uid), "in_use": int(used)},
     )
-    return Settings(database_url=servers.database_url, redis_url=servers.redis_url), servers.folder, [finding]
+    return settings, servers.folder, [finding]
 
 
 def _owner(uid: int) -> str:

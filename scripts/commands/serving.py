@@ -9,6 +9,7 @@ import click
 
 from scripts import printing
 from scripts.caller import Caller, calling, servers
+from scripts.caller import migrate as bring_up_to_date
 from scripts.printing import json_option
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def migrate(caller: Caller, *, as_json: bool) -> None:
     from store.connection import connect  # noqa: PLC0415
 
     with servers(caller) as settings, connect(settings.database_url, actor=caller.by) as conn:
-        applied = migrations.migrate(conn)
+        applied = bring_up_to_date(conn, settings)
         version = migrations.version(conn)
     if as_json:
         printing.print_json({"applied": applied, "schema": version})
@@ -94,7 +95,12 @@ def _workers(processes: int, threads: int) -> list[list[str]]:
 
 
 def _environment(settings: Settings) -> dict[str, str]:
-    return {**os.environ, "DATABASE_URL": settings.database_url, "REDIS_URL": settings.redis_url}
+    return {
+        **os.environ,
+        "DATABASE_URL": settings.database_url,
+        "REDIS_URL": settings.redis_url,
+        "RELANCE_INSTANCE": settings.instance,
+    }
 
 
 def _require_current(settings: Settings) -> None:

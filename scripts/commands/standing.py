@@ -32,7 +32,7 @@ def status(caller: Caller, *, watching: bool, every_s: float, as_json: bool) -> 
 
         def look() -> Status:
             with desk() as at:
-                return looked(at.conn, at.settings.redis_url, ever=not watching)
+                return looked(at.conn, at.settings.redis_url, instance=at.settings.instance, ever=not watching)
 
         if watching:
             watch(look, show, every_s=every_s, to_json=_json if as_json else None)
@@ -71,6 +71,12 @@ def _instance(out: Out, found: Status) -> None:
     clock = " (its clock is set)" if here.clock_is_set else ""
     days = ", ".join(f"{code} {day}" for code, day in found.days.items()) or "no company yet"
     out.print(f"{kind}, schema {found.schema}; business day: {printing.clean(days)}{clock}")
+    if here.redirect_to:
+        out.print(f"all mail goes to {printing.clean(here.redirect_to)}", style="yellow")
+    if found.foreign:
+        out.print(
+            f"NOTHING IS MAILED FROM HERE: {printing.clean(found.foreign)}; relance instance show", style="bold red"
+        )
     if here.stopped_because:
         since = printing.minute(here.stopped_at)
         out.print(f"ALL MAIL IS STOPPED since {since}: {printing.clean(here.stopped_because)}", style="bold red")

@@ -63,19 +63,24 @@ TEXTS = {
 }
 PATIENCE_S = 20.0
 
+# Another instance's database is at rest once nothing of it is in a worker's hands.
+_AT_HOME = "(SELECT instance_id IS NULL FROM settings)"
 RESTLESS = f"""
 SELECT 'run ' || id || ': ' || state FROM runs n
- WHERE state = 'due'
-    OR (state = 'open' AND NOT EXISTS (SELECT FROM chunks c WHERE c.run_id = n.id AND c.open)
-                       AND NOT EXISTS (SELECT FROM reminders r WHERE r.run_id = n.id AND r.open))
-    OR (closed_at IS NOT NULL AND reported_at IS NULL AND hinted_until < clock_timestamp() + interval '1 min')
+ WHERE {_AT_HOME}
+   AND (state = 'due'
+        OR (state = 'open' AND NOT EXISTS (SELECT FROM chunks c WHERE c.run_id = n.id AND c.open)
+                           AND NOT EXISTS (SELECT FROM reminders r WHERE r.run_id = n.id AND r.open))
+        OR (closed_at IS NOT NULL AND reported_at IS NULL AND hinted_until < clock_timestamp() + interval '1 min'))
 UNION ALL
-SELECT 'chunk ' || number || ' of run ' || run_id FROM chunks WHERE open
+SELECT 'chunk ' || number || ' of run ' || run_id FROM chunks WHERE open AND {_AT_HOME}
 UNION ALL
 SELECT 'reminder ' || id || ': ' || state FROM reminders r
- WHERE state IN ('claimed', 'armed') OR (state = 'due' AND not_before <= clock_timestamp() AND {GATES} AND {REACHABLE})
+ WHERE state IN ('claimed', 'armed')
+    OR (state = 'due' AND not_before <= clock_timestamp() AND {GATES} AND {REACHABLE} AND {_AT_HOME})
 UNION ALL
-SELECT 'effect of reminder ' || reminder_id FROM effects WHERE open AND not_before <= clock_timestamp()
+SELECT 'effect of reminder ' || reminder_id FROM effects
+ WHERE open AND not_before <= clock_timestamp() AND {_AT_HOME}
 """
 _MACHINE_TIME_GOES_ON = (
     """

@@ -1,0 +1,104 @@
+"""This instance: whose data the database holds, and whether it is a test."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from scripts import printing
+from scripts.caller import Caller, calling, desk
+from scripts.printing import because_option, json_option
+
+if TYPE_CHECKING:
+    from operations.instance import Instance
+
+
+@click.group()
+def instance() -> None:
+    """Say what this database is: this host's, or a copy that mails nothing; production, or a test."""
+
+
+@instance.command("show")
+@json_option
+@calling
+def show_instance(caller: Caller, *, as_json: bool) -> None:
+    """Show which instance the database is, which one this host belongs to, and what follows."""
+    from operations.instance import show  # noqa: PLC0415 - loaded when asked for
+
+    with desk(caller) as at:
+        _print(show(at.conn, at.settings.instance), as_json=as_json)
+
+
+@instance.command()
+@because_option
+@json_option
+@calling
+def adopt(caller: Caller, *, because: str, as_json: bool) -> None:
+    """Make the database an instance of its own, and this host's: from then on its mail may leave from here.
+
+    For a copy or a restored backup. What waits in it leaves too: look at show first, and stop or test on before.
+    """
+    from operations.instance import adopt as make_ours  # noqa: PLC0415 - loaded when asked for
+
+    with desk(caller) as at:
+        _print(make_ours(at.conn, at.settings.instance, because=because, by=at.by), as_json=as_json)
+    printing.message("adopted; the other hosts of this instance need its id in RELANCE_INSTANCE")
+
+
+@instance.group("test")
+def test_instance() -> None:
+    """Make it a test instance, or none."""
+
+
+@test_instance.command()
+@click.option("--redirect", metavar="ADDRESS", help="Send all mail to this address instead of to customers.")
+@because_option
+@json_option
+@calling
+def on(caller: Caller, *, redirect: str | None, because: str, as_json: bool) -> None:
+    """Make it a test: only rules that allow it run. Without --redirect their mails go to customers."""
+    from operations.instance import make_test  # noqa: PLC0415 - loaded when asked for
+
+    with desk(caller) as at:
+        found = make_test(at.conn, at.settings.instance, redirect_to=redirect, because=because, by=at.by)
+        _print(found, as_json=as_json)
+
+
+@test_instance.command()
+@because_option
+@json_option
+@calling
+def off(caller: Caller, *, because: str, as_json: bool) -> None:
+    """Make it no test any more: all rules run, mails go to customers, and it has no clock of its own."""
+    from operations.instance import end_test  # noqa: PLC0415 - loaded when asked for
+
+    with desk(caller) as at:
+        _print(end_test(at.conn, at.settings.instance, because=because, by=at.by), as_json=as_json)
+
+
+def _print(found: Instance, *, as_json: bool) -> None:
+    if as_json:
+        printing.print_json(found)
+        return
+    out = printing.console()
+    host = found.host_instance_id or "none"
+    out.print(f"instance of the database: {found.instance_id or 'none'}")
+    out.print(f"instance of this host:    {printing.clean(host)}  ({printing.clean(found.host_setting)})")
+    kind = "a test: only rules that allow it run" if found.test_instance else "production"
+    redirected = f"; all mail goes to {found.redirect_to}" if found.redirect_to else ""
+    out.print(f"kind: {kind}{printing.clean(redirected)}")
+    out.print(f"mails that wait to leave: {found.waiting}")
+    if found.stopped_because:
+        out.print(f"all mail is stopped: {printing.clean(found.stopped_because)}", style="bold red")
+    if found.foreign is None:
+        return
+    out.print(f"NOTHING IS MAILED FROM HERE: {printing.clean(found.foreign)}.", style="bold red")
+    out.print("")
+    if found.instance_id and not found.host_instance_id:
+        out.print("One more host of the same instance? Set in its environment, then start it again:")
+        printing.line(out, f"RELANCE_INSTANCE={found.instance_id}")
+    out.print("A copy, to try things with? First make it a test, so that no customer gets its mail:")
+    printing.line(out, "relance instance test on --redirect you@example.com --because TEXT")
+    out.print("Then, or where it is to go on in place of the old one, which is switched off for good:")
+    printing.line(out, "relance instance adopt --because TEXT")

@@ -1,0 +1,85 @@
+"""Whose database is this? The database says which instance it is, each host which one it belongs to.
+
+A restored backup or a copy of the database carries its instance with it; the host that it is brought to does not agree,
+or the tables are no longer where they were adopted. Then nothing is mailed until a person has said what it is.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+from uuid import UUID
+
+from workers.log import log
+from workflow.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from store.settings import Settings
+
+IN_A_FILE: Final = "file:"
+_LONGEST: Final = 80
+
+
+def check(setting: str) -> None:
+    """Raise InvalidInput for what is neither an instance's id nor file:PATH."""
+    if not setting or setting.startswith(f"{IN_A_FILE}/"):
+        return
+    try:
+        UUID(setting)
+    except ValueError:
+        raise InvalidInput(
+            field="RELANCE_INSTANCE", value=setting, reason="must be an instance's id, or file:/PATH of a file with it"
+        ) from None
+
+
+def of_host(setting: str) -> str | None:
+    """The instance that this host belongs to; None where it belongs to none yet, or cannot read to which.
+
+    Read anew each time: a person may adopt a database while workers run.
+    """
+    if not setting.startswith(IN_A_FILE):
+        return str(UUID(setting)) if setting else None
+    try:
+        return Path(setting.removeprefix(IN_A_FILE)).read_text(encoding="utf-8").strip()[:_LONGEST] or None
+    except (OSError, UnicodeDecodeError):
+        return None
+
+
+def keep(setting: str, instance_id: str) -> None:
+    """Let this host belong to the instance. Raises OSError; a setting that is no file is not written."""
+    if not setting.startswith(IN_A_FILE):
+        return
+    path = Path(setting.removeprefix(IN_A_FILE))
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    fresh = path.with_name(f"{path.name}.{os.getpid()}")
+    fresh.write_text(f"{instance_id}\n", encoding="utf-8")
+    fresh.replace(path)
+
+
+def why_foreign(here: Settings, setting: str) -> str | None:
+    """Why this database is not this host's instance, in words; None where it is."""
+    host = of_host(setting)
+    if here.instance_id != host:
+        if here.instance_id is None:
+            return f"this host belongs to instance {host}, and the database to none"
+        if host is None:
+            return f"the database is instance {here.instance_id}, to which this host does not belong"
+        return f"the database is instance {here.instance_id}, and this host belongs to {host}"
+    if here.moved:
+        return f"the database is a copy, or was restored: it is not where instance {here.instance_id} was adopted"
+    return None
+
+
+def is_ours(here: Settings, setting: str) -> bool:
+    """Whether what this database holds may be mailed from this host. Logged when it may not: a line a process."""
+    why = why_foreign(here, setting)
+    if why is not None:
+        _tell(why)
+    return why is None
+
+
+@lru_cache(maxsize=16)
+def _tell(why: str) -> None:
+    log("foreign_database", level="error", why=why, advice="relance instance show")
