@@ -210,8 +210,9 @@ def _save_account(conn: Connection, name: str, entry: Entry, _known: Entry | Non
         missing = "username" if entry["username"] is None else "password_ref"
         raise InvalidInput(field=missing, value=None, reason="username and password reference go together")
     # A file that names no login means none; to the operation that would be the one it had.
-    login = {} if entry["username"] else {"username": ""}
-    save_account(conn, name=name, **(entry | login), because=signed.because, by=signed.by, today=signed.now.date())
+    login: dict[str, Any] = {} if entry["username"] else {"username": ""}
+    asked: dict[str, Any] = {**entry, **login}
+    save_account(conn, name=name, **asked, because=signed.because, by=signed.by, today=signed.now.date())
     return ()
 
 

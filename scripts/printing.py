@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from datetime import date, datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, cast
 
 import click
 
@@ -194,7 +194,10 @@ def table(out: Out, columns: Sequence[str], rows: Iterable[Sequence[object]], *,
         shown.add_column(column, justify="right" if column in right else "left", overflow="fold")
     for row in rows:
         shown.add_row(
-            *(one if hasattr(one, "__rich_console__") else Text(clean(DASH if one is None else one)) for one in row)
+            *(
+                cast("Any", one) if hasattr(one, "__rich_console__") else Text(clean(DASH if one is None else one))
+                for one in row
+            )
         )
     out.print(shown)
 

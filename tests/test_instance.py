@@ -103,10 +103,12 @@ def test_nothing_is_adopted_without_a_reason(conn: Connection, host: str) -> Non
 
 def test_a_foreign_database_gets_no_runs_no_hints_and_no_work(conn: Connection, database_url: str) -> None:
     class Given(list[str]):
-        def waiting(self, _queue: str) -> int:
+        def waiting(self, queue: str) -> int:
+            del queue
             return 0
 
-        def give(self, actor: str, *_ids: object) -> None:
+        def give(self, actor: str, *ids: object) -> None:
+            del ids
             self.append(actor)
 
     conn.commit()

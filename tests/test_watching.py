@@ -10,6 +10,7 @@ import subprocess
 from typing import TYPE_CHECKING, Any
 
 import psycopg
+import psycopg.conninfo
 import pytest
 
 from scripts.watching import watch
