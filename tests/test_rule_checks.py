@@ -158,6 +158,22 @@ def test_two_rules_for_one_level_that_share_it_out_are_fine(one: str, other: str
     assert [code for code, _ in codes(found)] == []
 
 
+def test_rules_told_apart_by_tags_that_one_customer_may_bear_together_draw_a_warning_each() -> None:
+    regions = [rule(name, f'level = 0 and customer_tag = "{name}"') for name in ("Nord", "Sud", "Ouest")]
+    found = [one for one in checked(*regions, SECOND, THIRD).findings if one.severity == "warning"]
+    assert [(one.code, one.rule, one.values["other"]) for one in found] == [
+        ("may_overlap", "Nord", "Sud"), ("may_overlap", "Sud", "Ouest"),
+    ]  # fmt: skip
+    assert 'customer_tag = "Nord" and customer_tag = "Sud"' in str(found[0].values["traits"])
+
+
+def test_tags_of_a_category_that_allows_one_never_meet() -> None:
+    regions = [rule(name, f'level = 0 and tag = "{name}"') for name in ("Nord", "Sud")]
+    assert ("may_overlap", "Nord") in codes(checked(*regions, SECOND, THIRD))
+    apart = {"Nord": {"Sud"}, "Sud": {"Nord"}}
+    assert codes(checked(*regions, SECOND, THIRD, replaced=apart)) == []
+
+
 def test_each_rule_that_begins_a_chase_has_its_own_example() -> None:
     professional = rule("Pro", 'level = 0 and customer_kind = "professional" and days_overdue > 3')
     others = rule("Autres", 'level = 0 and customer_kind != "professional" and days_overdue > 10')

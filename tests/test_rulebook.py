@@ -135,9 +135,8 @@ def test_without_yes_all_is_told_and_nothing_done(conn: Connection) -> None:
 
 def test_with_one_refusal_nothing_is_kept_and_all_refusals_are_told(conn: Connection) -> None:
     text = export(conn).text
-    wrong = text.replace("    name: Nord SAS", "    name: Nord\n    iban: FR00").replace(
-        "account: archives", "account: autre"
-    )
+    wrong = text.replace("    name: Nord SAS", "    name: Nord\n    iban: FR00").replace("2f855a", "000000")
+    wrong = wrong.replace("account: archives", "account: autre")
     before = written(conn)
     outcome = imported(conn, wrong)
     places = [(one.place, one.reason.partition(":")[0]) for one in outcome.refusals]

@@ -94,6 +94,14 @@ def test_a_mail_that_frees_another_does_so_the_same_day_where_the_schedule_allow
     assert mails[1].invoices[0].level == 1, "it does not count"
 
 
+def test_a_tag_that_a_waiting_mail_will_put_on_counts_at_once() -> None:
+    waits = rule("R1", "level = 0 and days_overdue >= 1", "0 20 * * 6", tags=("R1",))
+    follow = rule("Envoi", 'tag in ("R1")', "*/10 19-21 * * 6", counts=False, minimum_gap_days=400)
+    mails = sent(waits, follow, days=8)
+    assert [f"{mail.due_at.astimezone(PARIS):%a %H:%M}" for mail in mails] == ["Sat 20:00", "Sat 20:10"]
+    assert {mail.day.isoformat() for mail in mails} == {"2026-11-30"}
+
+
 def test_a_rule_that_does_not_count_keeps_its_own_gap() -> None:
     weekly = rule("Envoi", "", "0 9 * * *", counts=False, minimum_gap_days=7)
     assert [mail.day.isoformat() for mail in sent(weekly, days=20)] == ["2026-11-24", "2026-12-01", "2026-12-08"]

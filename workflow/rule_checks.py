@@ -218,21 +218,35 @@ def _levels(rules: CompanyRules, reached: Mapping[int, list[Rule]]) -> Iterator[
 
 
 def _overlaps(rules: CompanyRules) -> Iterator[Finding]:
-    """Two rules that take one invoice on one day."""
+    """Two rules that take one invoice on one day. That an invoice may bear the tags of both is told once a rule."""
     fired = {rule.title: _days(rules, rule) for rule in rules.firing}
+    doubted: set[str] = set()
     for place, rule in enumerate(rules.counting):
         for other in rules.counting[place + 1 :]:
             shared = fired.get(rule.title, set()) & fired.get(other.title, set())
             if not shared or (rule.level != other.level and None not in {rule.level, other.level}):
                 continue
             day = min(shared)
-            level = next((one.level for one in (rule, other) if one.level is not None), 0)
-            plain = replace(rules.plain(day - timedelta(days=30)), state=f"level_{level}", level=level)
-            for variant in moments(plain, [rule.filter, other.filter], day):
-                if all(decide(variant.facts, one, day).reason == REMINDED for one in (rule, other)):
-                    traits = [f"level = {variant.facts.level}", *_moment_traits(variant, day)]
-                    yield _finding(rules, "overlap", rule, other=other.title, day=day, traits=", ".join(traits))
-                    break
+            variant = _taken_by_both(rules, rule, other, day)
+            if variant is None:
+                continue
+            code = "may_overlap" if max(len(variant.facts.tags), len(variant.facts.customer.tags)) > 1 else "overlap"
+            if code == "may_overlap" and rule.title in doubted:
+                continue
+            doubted.update({rule.title} if code == "may_overlap" else ())
+            traits = [f"level = {variant.facts.level}", *_moment_traits(variant, day)]
+            yield _finding(rules, code, rule, other=other.title, day=day, traits=", ".join(traits))
+
+
+def _taken_by_both(rules: CompanyRules, rule: Rule, other: Rule, day: date) -> Variant | None:
+    level = next((one.level for one in (rule, other) if one.level is not None), 0)
+    plain = replace(rules.plain(day - timedelta(days=30)), state=f"level_{level}", level=level)
+    for variant in moments(plain, [rule.filter, other.filter], day):
+        if any(not variant.facts.tags.isdisjoint(rules.replaced.get(tag, ())) for tag in variant.facts.tags):
+            continue  # a category that allows one tag
+        if all(decide(variant.facts, one, day).reason == REMINDED for one in (rule, other)):
+            return variant
+    return None
 
 
 def _moment_traits(variant: Variant, day: date) -> Iterator[str]:

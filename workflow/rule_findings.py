@@ -162,6 +162,19 @@ FINDINGS: Final[dict[str, Words]] = {
             "fr": "exclure du filtre de l'une ce que prend l'autre",
         },
     ),
+    "may_overlap": Words(
+        severity="warning",
+        wrong={
+            "en": "takes the same invoices as {other} where one bears several tags: on {day} both are due and select"
+            " one with {traits}",
+            "fr": "prend les mêmes factures que {other} si l'une porte plusieurs tags : le {day} les deux passent et"
+            " retiennent une facture avec {traits}",
+        },
+        todo={
+            "en": "let the filter of one exclude the other's tag, unless nothing ever bears both",
+            "fr": "exclure du filtre de l'une le tag de l'autre, sauf si rien ne porte jamais les deux",
+        },
+    ),
     "skips": Words(
         severity="error",
         wrong={
