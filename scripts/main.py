@@ -210,10 +210,7 @@ class Commands(click.Group):
         entry = COMMANDS[cmd_name]
         module, _, name = entry.place.partition(":")
         command: click.Command = getattr(import_module(module), name)
-        command.epilog = _epilog(entry.examples)
-        for sub_name, sub_command in (command.commands if isinstance(command, click.Group) else {}).items():
-            begins = f"relance {cmd_name} {sub_name}"
-            sub_command.epilog = _epilog([one for one in entry.examples if f"{one} ".startswith(f"{begins} ")])
+        _end_with_examples(command, f"relance {cmd_name}", entry.examples)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -242,6 +239,14 @@ class Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - as click declares it
         """Turn what a person can act on into one line on stderr; anything else is a fault and keeps its trace."""
         return readable(lambda: super(Commands, self).invoke(ctx))
+
+
+def _end_with_examples(command: click.Command, typed: str, examples: Sequence[str]) -> None:
+    """End the help of a command, and of all below it, with those examples that begin with it."""
+    command.epilog = _epilog([one for one in examples if f"{one} ".startswith(f"{typed} ")])
+    if isinstance(command, click.Group):
+        for name, below in command.commands.items():
+            _end_with_examples(below, f"{typed} {name}", examples)
 
 
 def _epilog(examples: Sequence[str]) -> str:

@@ -68,12 +68,20 @@ class World:
     folder: Path
     rule: SavedRule
     stack: ExitStack
-    environment: dict[str, str] = field(default_factory=dict)
+    environment: dict[str, str] = field(init=False)
     typed: str = ""
 
+    def __post_init__(self) -> None:
+        self.environment = {
+            "DATABASE_URL": self.url,
+            "REDIS_URL": self.redis_url,
+            "RELANCE_INSTANCE": f"file:{self.folder}/instance",
+            "LC_ALL": "C.UTF-8",
+            "COLUMNS": "80",
+        }
+
     def relance(self, *words: str) -> Result:
-        servers = {"DATABASE_URL": self.url, "REDIS_URL": self.redis_url, "LC_ALL": "C.UTF-8", "COLUMNS": "80"}
-        return CliRunner().invoke(cli, words, env=servers | self.environment)
+        return CliRunner().invoke(cli, words, env=self.environment)
 
     def write(self, name: str, text: str) -> None:
         (self.folder / name).parent.mkdir(exist_ok=True)
@@ -146,7 +154,7 @@ def at_home(world: World) -> None:
         world.stack.callback(shutil.rmtree, place, ignore_errors=True)
     patched = world.stack.enter_context(pytest.MonkeyPatch.context())
     patched.setattr("scripts.embedded.default_folder", lambda: folder)
-    world.environment = {"DATABASE_URL": "", "REDIS_URL": ""}
+    world.environment |= {"DATABASE_URL": "", "REDIS_URL": ""}
 
 
 def a_backup(world: World) -> None:
@@ -203,9 +211,13 @@ def commands(name: str) -> Iterator[tuple[str, click.Command]]:
     """A command and its sub-commands, by the words that are typed."""
     command = cli.get_command(click.Context(cli), name)
     assert command is not None
-    yield name, command
-    for sub_name, sub_command in (command.commands if isinstance(command, click.Group) else {}).items():
-        yield f"{name} {sub_name}", sub_command
+    yield from below(name, command)
+
+
+def below(typed: str, command: click.Command) -> Iterator[tuple[str, click.Command]]:
+    yield typed, command
+    for name, one in (command.commands if isinstance(command, click.Group) else {}).items():
+        yield from below(f"{typed} {name}", one)
 
 
 EXAMPLES: Final = [
@@ -278,7 +290,8 @@ def test_an_example_does_what_it_says(world: World, example: str) -> None:
 
 
 def run_in_a_terminal(world: World, words: list[str]) -> None:
-    with terminal(command(*words), environment(world.url, world.redis_url), stderr_apart=False) as shown:
+    named = environment(world.url, world.redis_url) | world.environment
+    with terminal(command(*words), named, stderr_apart=False) as shown:
         for line in world.typed.splitlines():
             shown.until(lambda seen: seen.rstrip().endswith(b":"))
             shown.type(f"{line}\n")
@@ -292,7 +305,7 @@ def run_until_ready(world: World, words: list[str], ready: str) -> None:
     log = world.folder / "log"
     with log.open("wb") as file:
         running = subprocess.Popen(
-            command(*words), stdout=file, stderr=file, env=environment(world.url, world.redis_url)
+            command(*words), stdout=file, stderr=file, env=environment(world.url, world.redis_url) | world.environment
         )
         try:
             give_up_at = time.monotonic() + PATIENCE_S
