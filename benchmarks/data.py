@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 _COMPANY = """
 INSERT INTO companies (code, name, siren, address, email, iban, bic, send_from, send_until, send_weekdays,
-                       send_on_holidays)
+                       send_on_holidays, run_share_percent)
 VALUES ('ACME', 'Atelier Acme', '732829320', E'1 rue de la Paix\n75002 Paris', 'compta@acme.example',
-        'FR1420041010050500013M02606', 'PSSTFRPPPAR', '00:00', NULL, '{1,2,3,4,5,6,7}', true)
+        'FR1420041010050500013M02606', 'PSSTFRPPPAR', '00:00', NULL, '{1,2,3,4,5,6,7}', true, NULL)
 RETURNING id
 """
 _ACCOUNT = """

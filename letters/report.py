@@ -113,11 +113,11 @@ class _Told:
 
     @property
     def _ran(self) -> bool:
-        return self.summary.state not in {"refused", "failed"}
+        return self.summary.state not in {"refused", "failed", "held"}
 
     def _subject(self, outcome: str) -> str:
         kind = "subject_supplement" if self.summary.supplement else "subject"
-        if self.summary.state == "open":
+        if self.summary.state in {"open", "held"}:
             kind = "subject_early"
         # A title that looks like an encoded header would be one to some reader.
         title = _cut(_line(self.summary.rule_title).replace("=?", "= ?"), _TITLE_CHARACTERS)
@@ -143,7 +143,7 @@ class _Told:
         """Say first what kind of report this is, then why nothing left, then what a person has to do."""
         summary, labels = self.summary, self.labels
         if not self._ran:
-            return [labels[f"lead_{summary.state}"], labels[f"lead_{summary.state}_do"]]
+            return [labels[f"lead_{summary.state}"], labels[f"lead_{summary.state}_do"].format(id=summary.run_id)]
         lead = []
         if summary.state == "open":
             lead.append(labels["lead_early" if summary.waiting or summary.undecided else "lead_early_doubt"])
@@ -167,7 +167,10 @@ class _Told:
             (labels["by_schedule"], by or labels["by_schedule_value"]),
             (labels["missed"], self._counted("missed", summary.missed) if summary.missed else ""),
             (labels["run"], labels["run_value"].format(id=summary.run_id)),
-            (labels["problem"], _cut(_line(summary.problem), _DETAIL_CHARACTERS) if summary.state == "failed" else ""),
+            (
+                labels["problem"],
+                _cut(_line(summary.problem), _DETAIL_CHARACTERS) if summary.state in {"failed", "held"} else "",
+            ),
         ]
         return [{"label": label, "value": value} for label, value in facts if value]
 

@@ -56,7 +56,13 @@ CREATE TABLE companies (
     send_from         time NOT NULL DEFAULT '08:00',
     send_until        time,                                             -- null: the end of the day
     send_on_holidays  boolean NOT NULL DEFAULT false,
-    min_days_between_mails integer CHECK (min_days_between_mails > 0)   -- to one customer; null: no minimum
+    min_days_between_mails integer CHECK (min_days_between_mails > 0),  -- to one customer; null: no minimum
+    -- a run larger than these waits for a person: see workflow/limits.py
+    run_times_usual     integer DEFAULT 5 CHECK (run_times_usual > 0),  -- times the rule's usual run; null: any
+    run_share_percent   integer DEFAULT 50 CHECK (run_share_percent BETWEEN 1 AND 100),  -- of all open invoices; null: any
+    run_always_allowed  integer NOT NULL DEFAULT 200 CHECK (run_always_allowed >= 0),    -- a run of so many never waits
+    payments_fresh_hours integer CHECK (payments_fresh_hours > 0),      -- older payment data keep firmer reminders; null: never
+    domain_per_minute   integer CHECK (domain_per_minute > 0)           -- mails to one recipient's domain; null: any number
 );
 ALTER TABLE companies ALTER send_until SET DEFAULT '19:00';
 
@@ -332,6 +338,9 @@ CREATE TABLE runs (
     request_key  text,                                                  -- by hand: who asked twice gets one run
     missed       integer NOT NULL DEFAULT 0 CHECK (missed >= 0),        -- instants slept over, this one apart
     level        smallint,                                              -- the level its filter fixes: the highest decides first
+    held_because text,                                                  -- larger than usual, or a person: nothing of it moves
+    held_at      timestamptz,
+    released     boolean NOT NULL DEFAULT false,                        -- a person has seen its size
     state        text NOT NULL DEFAULT 'due' CHECK (state IN ('due', 'open', 'closed', 'refused', 'failed')),
     problem      text,
     candidates   integer,
@@ -345,11 +354,13 @@ CREATE TABLE runs (
     undated      integer NOT NULL DEFAULT 0 CHECK (undated >= 0),       -- what it would have taken, had it a due date
     first_undated text[] NOT NULL DEFAULT '{}',                         -- the numbers of some of them
     FOREIGN KEY (rule_id, rule_version) REFERENCES rule_versions,
-    CHECK ((state IN ('refused', 'failed')) = (problem IS NOT NULL))
+    CHECK ((state IN ('refused', 'failed')) = (problem IS NOT NULL)),
+    CHECK ((held_because IS NULL) = (held_at IS NULL))
 );
 CREATE UNIQUE INDEX runs_once ON runs (rule_id, due_at) WHERE request_key IS NULL;    -- any number of schedulers: one run
 CREATE UNIQUE INDEX runs_by_request ON runs (rule_id, request_key) WHERE request_key IS NOT NULL;
 CREATE INDEX runs_unfinished ON runs (id) WHERE closed_at IS NULL;                    -- relay and sweep
+CREATE INDEX runs_by_rule ON runs (rule_id, id);                                      -- what is usual for it
 CREATE INDEX runs_unreported ON runs (id) WHERE reported_at IS NULL;                  -- relay
 
 -- A run's candidates, fixed once, in chunks that never split a customer; what is undecided stays in invoice_ids.

@@ -51,16 +51,31 @@ def save_company(
     send_until: time | None = time(19),
     send_on_holidays: bool = False,
     min_days_between_mails: int | None = None,
+    run_times_usual: int | None = 5,
+    run_share_percent: int | None = 50,
+    run_always_allowed: int = 200,
+    payments_fresh_hours: int | None = None,
+    domain_per_minute: int | None = None,
     because: str = "",
     by: str,
     today: date | None = None,
 ) -> int:
-    """Save a company by code; what is not given takes its default. Returns the id. Raises InvalidInput."""
+    """Save a company by code; what is not given takes its default. Returns the id. Raises InvalidInput.
+
+    A run of more invoices than `run_times_usual` times what is usual for its rule, or than `run_share_percent` of all
+    open ones, waits for a person, unless it has no more than `run_always_allowed`. `payments_fresh_hours`: how old
+    payment data may be for second and third reminders. `domain_per_minute`: mails to one recipient's domain.
+    """
     if not _CODE.fullmatch(code):
         raise InvalidInput(field="code", value=code, reason="must be letters, digits, dots, dashes, at most 32")
     check_country(country)
     one_of(language, get_args(Language), field="language")
     number(min_days_between_mails, range(1, 366), field="min_days_between_mails")
+    number(run_times_usual, range(1, 1001), field="run_times_usual")
+    number(run_share_percent, range(1, 101), field="run_share_percent")
+    number(run_always_allowed, range(1_000_001), field="run_always_allowed")
+    number(payments_fresh_hours, range(1, 8761), field="payments_fresh_hours")
+    number(domain_per_minute, range(1, 100_001), field="domain_per_minute")
     _check_window(zone, None if send_on_holidays else country, send_weekdays, send_from, send_until)
     values = {
         "code": code,
@@ -81,6 +96,11 @@ def save_company(
         "send_until": send_until,
         "send_on_holidays": send_on_holidays,
         "min_days_between_mails": min_days_between_mails,
+        "run_times_usual": run_times_usual,
+        "run_share_percent": run_share_percent,
+        "run_always_allowed": run_always_allowed,
+        "payments_fresh_hours": payments_fresh_hours,
+        "domain_per_minute": domain_per_minute,
     }
     with acting(conn, by=by, because=because, today=today):
         return save(conn, COMPANIES, values)

@@ -1,6 +1,6 @@
-"""Holds: a rule, an account, a customer, an invoice kept back by a person; and the stop of all mail.
+"""Holds: a rule, an account, a customer, an invoice, a run kept back by a person; and the stop of all mail.
 
-When a rule's or an account's hold, or the stop, has been committed, no mail of theirs is armed any more.
+When a rule's, an account's or a run's hold, or the stop, has been committed, no mail of theirs is armed any more.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from operations.acting import acting, existing, line
 from operations.customers import customer_id_of
 from operations.invoices import locked
-from store import breakers, holds, settings
+from store import breakers, holds, journal, settings
 from workflow.errors import InvalidInput
 from workflow.limits import after_success
 
@@ -29,20 +29,25 @@ def hold(
     customer: str | None = None,
     company: str | None = None,
     invoice: str | None = None,
+    run: int | None = None,
     because: str,
     by: str,
     today: date | None = None,
 ) -> bool:
     """Hold one thing: a rule by title, an account by name, a customer by number, an invoice by company and number.
 
-    False when it was held for this very reason. Raises InvalidInput.
+    Or a run by its number. False when it was held for this very reason. Raises InvalidInput.
     """
     because = line(because, field="because")
     with acting(conn, by=by, because=because, today=today):
-        if rule is not None or account is not None:
+        if rule is not None or account is not None or run is not None:
             settings.close_gates(conn)
-        subject, subject_id = _subject(conn, (rule, account, customer, company, invoice))
-        return holds.hold(conn, subject, subject_id, because=because)
+        subject, subject_id = _subject(conn, (rule, account, customer, company, invoice, run))
+        before = holds.why_run_held(conn, subject_id) if subject == "run" else None
+        held = holds.hold(conn, subject, subject_id, because=because)
+        if held and subject == "run":
+            journal.write(conn, "run", subject_id, {"held_because": [before, because]})
+        return held
 
 
 def release(
@@ -53,14 +58,22 @@ def release(
     customer: str | None = None,
     company: str | None = None,
     invoice: str | None = None,
+    run: int | None = None,
     because: str = "",
     by: str,
     today: date | None = None,
 ) -> bool:
-    """Hold it no longer; an account tries its server at once. False where nothing was held. Raises InvalidInput."""
+    """Hold it no longer; False where nothing was held. Raises InvalidInput.
+
+    An account tries its server at once. A run that was held for its size looks at the invoices as they are now.
+    """
     with acting(conn, by=by, because=because, today=today):
-        subject, subject_id = _subject(conn, (rule, account, customer, company, invoice))
+        subject, subject_id = _subject(conn, (rule, account, customer, company, invoice, run))
+        before_held = holds.why_run_held(conn, subject_id) if subject == "run" else None
         released = holds.release(conn, subject, subject_id)
+        if released and subject == "run":
+            holds.let_run_go(conn, subject_id)
+            journal.write(conn, "run", subject_id, {"held_because": [before_held, None]})
         if subject == "account" and breakers.troubled(conn, [subject_id]):
             before, _ = breakers.move(conn, subject_id, lambda breaker, _now: after_success(breaker))
             return released or before.opened_at is not None
@@ -80,19 +93,23 @@ def resume(conn: Connection, *, because: str = "", by: str, today: date | None =
         return settings.resume(conn)
 
 
-def _subject(conn: Connection, named: tuple[str | None, ...]) -> tuple[Held, int]:
+def _subject(conn: Connection, named: tuple[str | int | None, ...]) -> tuple[Held, int]:
     match named:
-        case (str(title), None, None, None, None):
+        case (str(title), None, None, None, None, None):
             return "rule", existing(holds.rule_id(conn, title), title, field="rule")
-        case (None, str(name), None, None, None):
+        case (None, str(name), None, None, None, None):
             return "account", existing(holds.account_id(conn, name), name, field="account")
-        case (None, None, str(number), None, None):
+        case (None, None, str(number), None, None, None):
             return "customer", customer_id_of(conn, number)
-        case (None, None, None, str(code), str(number)):
+        case (None, None, None, str(code), str(number), None):
             return "invoice", locked(conn, code, number).id
+        case (None, None, None, None, None, int(run_id)):
+            if holds.unfinished_run(conn, run_id) is None:
+                raise InvalidInput(field="run", value=run_id, reason="has ended, or there is none of that number")
+            return "run", run_id
         case _:
             raise InvalidInput(
                 field="rule",
                 value=named,
-                reason="name one: a rule, an account, a customer, an invoice with its company",
+                reason="name one: a rule, an account, a customer, an invoice with its company, a run",
             )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
-from store import lookups, rules
+from store import lookups, rules, runs
 from workflow.errors import RelanceError
 
 if TYPE_CHECKING:
@@ -78,6 +78,15 @@ def find_customer(conn: Connection, number: str) -> str:
 def find_account(conn: Connection, name: str) -> str:
     """The name of the mail account of that name, or of that id. Raises Unknown."""
     return _named(lookups.accounts(conn), name, kind="mail account")
+
+
+def find_run(conn: Connection, number: str) -> int:
+    """The run of that number. Raises Unknown."""
+    asked = number.strip()
+    # PostgreSQL's largest bigint has 19 digits.
+    if asked.isascii() and asked.isdigit() and len(asked) < 19 and runs.read(conn, int(asked)):
+        return int(asked)
+    raise Unknown(kind="run", name=number, nearest=[str(one.id) for one in runs.latest(conn, 3)])
 
 
 def require_login(conn: Connection, login: str) -> None:

@@ -124,7 +124,10 @@ def preview(
         left_out=tuple(
             _left_out(verdict) for group in verdicts for verdict in group if verdict.reason != REMINDED
         ),
-        notes=notes(saved, here, company, companies.accounts(conn)[saved.account_id]),
+        notes=(
+            *_size(conn, saved, company, sum(count for count, _ in counted.values())),
+            *notes(saved, here, company, companies.accounts(conn)[saved.account_id]),
+        ),
     )  # fmt: skip
 
 
@@ -161,6 +164,11 @@ def notes(saved: SavedRule, here: Settings, company: Company, account: Account) 
         opens = next_open(company.window, here.business_now).astimezone(company.clock)
         said.append(f"outside the send window: mails leave from {opens:%Y-%m-%d %H:%M} on")
     return tuple(said)
+
+
+def _size(conn: Connection, saved: SavedRule, company: Company, count: int) -> tuple[str, ...]:
+    problem = previews.size_problem(conn, saved.pinned, company, count)
+    return (f"a run would be held until somebody lets it go: {problem}",) if problem else ()
 
 
 def _mail(mail: Mail, today: date) -> PreviewedMail:

@@ -90,7 +90,7 @@ COMMANDS: Final[dict[str, Entry]] = {
     ),
     "hold": Entry(
         "scripts.commands.holding:hold",
-        "Hold back a rule, account, customer or invoice.",
+        "Hold back a rule, account, customer, invoice or run.",
         ('relance hold customer C1042 --because "being negotiated"',),
     ),
     "release": Entry(

@@ -18,7 +18,7 @@ GATES = """
     v.account_id
                              JOIN runs n ON n.id = r.run_id
                      WHERE u.id = r.rule_id AND v.version = r.rule_version
-                       AND (u.held_because IS NOT NULL OR a.held_because IS NOT NULL
+                       AND (u.held_because IS NOT NULL OR a.held_because IS NOT NULL OR n.held_because IS NOT NULL
                             OR (NOT u.active AND n.request_key IS NULL)
                             OR CASE WHEN (SELECT test_instance FROM settings)
                                     THEN (v.definition ->> 'on_test_instance') IS DISTINCT FROM 'true' END))

@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 
 from psycopg.rows import class_row
 
+from workflow.limits import RunLimits
 from workflow.windows import SendWindow
 
 if TYPE_CHECKING:
@@ -22,7 +23,8 @@ Auth = Literal["password", "xoauth2"]
 
 _COMPANIES = """
 SELECT id, code, name, legal_line, siren, address, country, email, phone, web, iban, bic, language, zone, send_weekdays,
-       send_from, send_until, send_on_holidays, min_days_between_mails
+       send_from, send_until, send_on_holidays, min_days_between_mails,
+       run_times_usual, run_share_percent, run_always_allowed, payments_fresh_hours, domain_per_minute
   FROM companies ORDER BY id LIMIT 10000
 """
 _ACCOUNTS = """
@@ -68,6 +70,11 @@ class Company:
     send_until: time | None
     send_on_holidays: bool
     min_days_between_mails: int | None
+    run_times_usual: int | None
+    run_share_percent: int | None
+    run_always_allowed: int
+    payments_fresh_hours: int | None
+    domain_per_minute: int | None
 
     @cached_property
     def clock(self) -> ZoneInfo:
@@ -83,6 +90,15 @@ class Company:
             weekdays=frozenset(self.send_weekdays),
             opens=self.send_from,
             closes=self.send_until,
+        )
+
+    @property
+    def run_limits(self) -> RunLimits:
+        """How large a run may be before a person has seen it."""
+        return RunLimits(
+            times_usual=self.run_times_usual,
+            share_percent=self.run_share_percent,
+            always_allowed=self.run_always_allowed,
         )
 
     def day(self, now: datetime) -> date:

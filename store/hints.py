@@ -17,18 +17,21 @@ if TYPE_CHECKING:
 _RUNS = """
 UPDATE runs SET hinted_until = clock_timestamp() + make_interval(secs => %(alive_s)s::float8)
  WHERE id = ANY(ARRAY(SELECT n.id FROM runs n JOIN rules u ON u.id = n.rule_id
-               WHERE n.closed_at IS NULL AND n.state = 'due' AND n.hinted_until < clock_timestamp()
+               WHERE n.closed_at IS NULL AND n.state = 'due' AND n.held_because IS NULL
+                 AND n.hinted_until < clock_timestamp()
                  AND NOT EXISTS (SELECT FROM runs h JOIN rules hu ON hu.id = h.rule_id
                                   WHERE h.closed_at IS NULL AND h.due_at = n.due_at AND hu.company_id = u.company_id
-                                    AND h.level > n.level
+                                    AND h.level > n.level AND h.held_because IS NULL
                                     AND (h.state = 'due' OR EXISTS (SELECT FROM chunks c WHERE c.run_id = h.id AND
                                     c.open)))
                ORDER BY n.id LIMIT %(limit)s FOR UPDATE OF n SKIP LOCKED))
 RETURNING id
 """
 _CHUNKS = """
-WITH found AS MATERIALIZED (SELECT run_id, number FROM chunks WHERE open AND hinted_until < clock_timestamp()
-                             ORDER BY run_id, number LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
+WITH found AS MATERIALIZED (SELECT c.run_id, c.number FROM chunks c
+                             WHERE c.open AND c.hinted_until < clock_timestamp()
+                               AND NOT EXISTS (SELECT FROM runs n WHERE n.id = c.run_id AND n.held_because IS NOT NULL)
+                             ORDER BY c.run_id, c.number LIMIT %(limit)s FOR UPDATE OF c SKIP LOCKED)
 UPDATE chunks k SET hinted_until = clock_timestamp() + make_interval(secs => %(alive_s)s::float8)
   FROM found
  WHERE k.run_id = found.run_id AND k.number = found.number
@@ -77,8 +80,8 @@ RETURNING id
 """
 _REPORTS = """
 UPDATE runs SET hinted_until = clock_timestamp() + make_interval(secs => %(alive_s)s::float8)
- WHERE id = ANY(ARRAY(SELECT id FROM runs WHERE closed_at IS NOT NULL AND reported_at IS NULL AND hinted_until <
- clock_timestamp()
+ WHERE id = ANY(ARRAY(SELECT id FROM runs WHERE reported_at IS NULL AND hinted_until < clock_timestamp()
+                AND (closed_at IS NOT NULL OR (state = 'due' AND held_because IS NOT NULL))
                ORDER BY id LIMIT %(limit)s FOR UPDATE SKIP LOCKED))
 RETURNING id
 """

@@ -1,4 +1,4 @@
-"""Holds: a rule, an account, a customer or an invoice that a person keeps back, and why."""
+"""Holds: a rule, an account, a customer, an invoice or a run that a person keeps back, and why."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Final, Literal, LiteralString
 if TYPE_CHECKING:
     from store.connection import Connection
 
-Held = Literal["rule", "account", "customer", "invoice"]
+Held = Literal["rule", "account", "customer", "invoice", "run"]
 
 _TABLE: Final[dict[Held, LiteralString]] = {
     "rule": "rules",
     "account": "mail_accounts",
     "customer": "customers",
     "invoice": "invoices",
+    "run": "runs",
 }
 _HOLD: Final[dict[Held, LiteralString]] = {
     subject: f"UPDATE {table} SET held_because = %(because)s::text, held_at = coalesce(held_at, now())"
@@ -25,6 +26,11 @@ _RELEASE: Final[dict[Held, LiteralString]] = {
     " WHERE id = %(id)s::bigint AND held_because IS NOT NULL"
     for subject, table in _TABLE.items()
 }
+_RELEASED = """
+UPDATE runs SET released = released OR candidates IS NOT NULL, hinted_until = '-infinity' WHERE id = %(id)s::bigint
+"""
+_UNFINISHED_RUN = "SELECT id FROM runs WHERE id = %(id)s::bigint AND closed_at IS NULL FOR NO KEY UPDATE"
+_WHY = "SELECT held_because FROM runs WHERE id = %(id)s::bigint"
 _RULE = "SELECT id FROM rules WHERE title = %(title)s::text"
 _ACCOUNT = "SELECT id FROM mail_accounts WHERE name = %(name)s::text"
 
@@ -37,6 +43,23 @@ def hold(conn: Connection, subject: Held, subject_id: int, *, because: str) -> b
 def release(conn: Connection, subject: Held, subject_id: int) -> bool:
     """Hold it no longer. False when it was not held."""
     return conn.execute(_RELEASE[subject], {"id": subject_id}).rowcount == 1
+
+
+def let_run_go(conn: Connection, run_id: int) -> None:
+    """A person has let a run go: where its size had been told, it is not held for that again."""
+    conn.execute(_RELEASED, {"id": run_id})
+
+
+def unfinished_run(conn: Connection, run_id: int) -> int | None:
+    """The run of that number, locked, where it has not ended."""
+    row = conn.execute(_UNFINISHED_RUN, {"id": run_id}).fetchone()
+    return row[0] if row else None
+
+
+def why_run_held(conn: Connection, run_id: int) -> str | None:
+    """Why a run is held; None where it is not."""
+    row = conn.execute(_WHY, {"id": run_id}).fetchone()
+    return row[0] if row else None
 
 
 def rule_id(conn: Connection, title: str) -> int | None:

@@ -84,7 +84,7 @@ _LONG_HELD = """
 SELECT r.id, r.fence, r.company_id
   FROM reminders r JOIN rules u ON u.id = r.rule_id JOIN runs n ON n.id = r.run_id
  WHERE r.open AND r.state = 'due' AND NOT r.ever_in_doubt
-   AND least(u.held_at, CASE WHEN n.request_key IS NULL THEN u.inactive_since END)
+   AND least(u.held_at, n.held_at, CASE WHEN n.request_key IS NULL THEN u.inactive_since END)
        < now() - make_interval(secs => %(after_s)s::float8)
  ORDER BY r.id LIMIT 100
    FOR UPDATE OF r SKIP LOCKED

@@ -31,6 +31,7 @@ COMPANIES: Final = Kept(
     columns=(
         "name", "legal_line", "siren", "address", "country", "email", "phone", "web", "iban", "bic", "language", "zone",
         "send_weekdays", "send_from", "send_until", "send_on_holidays", "min_days_between_mails",
+        "run_times_usual", "run_share_percent", "run_always_allowed", "payments_fresh_hours", "domain_per_minute",
     ),
     conflict="code",
     found="code = %(code)s::text",

@@ -6,12 +6,15 @@ from typing import TYPE_CHECKING
 
 from psycopg import sql
 
+from store import runs
 from store.runs import selected
+from workflow.limits import too_large
 
 if TYPE_CHECKING:
     from datetime import date
     from decimal import Decimal
 
+    from store.companies import Company
     from store.connection import Connection
     from store.rules import PinnedRule
 
@@ -27,6 +30,23 @@ UNION ALL
 SELECT NULL, NULL, NULL, id
   FROM (SELECT id FROM selected ORDER BY customer_id FETCH FIRST (%(size)s::bigint) ROWS WITH TIES) AS first
 """
+
+
+def size_problem(
+    conn: Connection, pinned: PinnedRule, company: Company, count: int, *, before: int | None = None
+) -> str:
+    """Why a run of the rule with so many candidates would wait for a person, empty where it would not.
+
+    `before`: it is run number so and so; None: one that is still to come.
+    """
+    if count <= company.run_always_allowed:
+        return ""
+    return too_large(
+        count,
+        company.run_limits,
+        last_runs=runs.last_sizes(conn, pinned.id, before),
+        open_invoices=runs.open_invoices(conn, company.id),
+    )
 
 
 def candidates(

@@ -29,7 +29,8 @@ _HEAD = """
 SELECT n.id AS run_id, n.rule_id, coalesce(v.definition ->> 'title', u.title) AS rule_title,
        c.code AS company_code, c.name AS company_name, c.zone, n.due_at, n.request_key IS NOT NULL AS by_hand,
        coalesce(w.name, n.started_by) AS started_by, n.missed,
-       n.state, coalesce(n.problem, '') AS problem, n.supplement,
+       CASE WHEN n.state = 'due' AND n.held_because IS NOT NULL THEN 'held' ELSE n.state END AS state,
+       coalesce(n.held_because, n.problem, '') AS problem, n.supplement,
        (SELECT test_instance FROM settings) AS test_instance, coalesce(n.candidates, 0) AS candidates,
        n.undated, n.first_undated,
        (SELECT coalesce(sum(cardinality(k.invoice_ids)), 0)::int FROM chunks k WHERE k.run_id = n.id) AS undecided
@@ -82,11 +83,12 @@ SELECT f.kind, k.number AS customer_number, k.name AS customer_name,
 # NO KEY: a row that refers to the run may still be written while its report is on its way.
 _LOCK = """
 SELECT n.id, n.state, n.supplement, n.created_at, v.account_id,
-       coalesce(n.closed_at, n.opened_at + make_interval(secs => %(patience_s)s::float8))
+       coalesce(n.closed_at, n.held_at, n.opened_at + make_interval(secs => %(patience_s)s::float8))
            < now() - make_interval(secs => %(give_up_s)s::float8) AS last_try
   FROM runs n JOIN rule_versions v ON v.rule_id = n.rule_id AND v.version = n.rule_version
  WHERE n.id = %(run_id)s AND n.reported_at IS NULL
    AND (n.closed_at IS NOT NULL
+        OR (n.state = 'due' AND n.held_because IS NOT NULL)
         OR (n.state = 'open' AND n.opened_at < now() - make_interval(secs => %(patience_s)s::float8)))
    FOR NO KEY UPDATE OF n SKIP LOCKED
 """

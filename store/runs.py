@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from psycopg import sql
 from psycopg.rows import class_row
 
+from store import journal
 from store.filters import compile_filter
 from workflow.filters import loosened
 
@@ -30,10 +31,10 @@ RETURNING id
 _BY_REQUEST = "SELECT id FROM runs WHERE rule_id = %(rule_id)s AND request_key = %(request_key)s"
 _READ = """
 SELECT id, rule_id, rule_version, due_at, request_key, missed, level, state, problem, candidates, started_by,
-       created_at, opened_at, closed_at, reported_at
+       created_at, opened_at, closed_at, reported_at, held_because, held_at, released
   FROM runs
 """
-_LOCK_DUE = sql.SQL(_READ + " WHERE id = %(run_id)s AND state = 'due' FOR UPDATE SKIP LOCKED")
+_LOCK_DUE = sql.SQL(_READ + " WHERE id = %(run_id)s AND state = 'due' AND held_because IS NULL FOR UPDATE SKIP LOCKED")
 _OPEN = """
 UPDATE runs SET state = 'open', opened_at = now(), hinted_until = '-infinity', undated = %(undated)s::integer,
        first_undated = %(first_undated)s::text[],
@@ -67,6 +68,23 @@ _DUE_DATE = frozenset({"due_on", "days_overdue"})
 _FIRST_UNDATED = 5
 SELECTED = "i.open AND i.kind = 'invoice' AND i.company_id = %(company_id)s AND ({filter})"
 
+_HOLD = """
+UPDATE runs SET held_because = %(because)s::text, held_at = coalesce(held_at, now()), candidates = %(candidates)s,
+       hinted_until = '-infinity'
+ WHERE id = %(run_id)s AND state = 'due'
+"""
+# Replays decide about a few failed mails again: they say nothing of what is usual.
+_LAST_SIZES = """
+SELECT candidates FROM runs
+ WHERE rule_id = %(rule_id)s AND (%(run_id)s::bigint IS NULL OR id < %(run_id)s::bigint) AND opened_at IS NOT NULL
+   AND coalesce(request_key, '') NOT LIKE 'replay:%%'
+ ORDER BY id DESC LIMIT %(limit)s
+"""
+_OPEN_INVOICES = "SELECT count(*) FROM invoices WHERE company_id = %(company_id)s AND open"
+_WAITING_FOR_A_PERSON = """
+SELECT DISTINCT rule_id FROM runs WHERE closed_at IS NULL AND held_because IS NOT NULL AND request_key IS NULL
+"""
+_LAST_RUNS = 10
 _COUNTS = """
 SELECT (SELECT coalesce(sum(cardinality(invoice_ids)), 0) FROM chunks WHERE run_id = %(run_id)s AND open) AS undecided,
        count(*) FILTER (WHERE state IN ('due', 'claimed')) AS waiting,
@@ -89,7 +107,10 @@ LIMIT 100
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """One firing of a rule; `request_key` is None for one that its schedule made."""
+    """One firing of a rule; `request_key` is None for one that its schedule made.
+
+    `held_because`: nothing of it moves; `released`: a person has let it go, whatever its size.
+    """
 
     id: int
     rule_id: int
@@ -106,6 +127,16 @@ class Run:
     opened_at: datetime | None
     closed_at: datetime | None
     reported_at: datetime | None
+    held_because: str | None
+    held_at: datetime | None
+    released: bool
+
+    @property
+    def standing(self) -> str:
+        """Its state, with the reason where there is one."""
+        if self.held_because:
+            return f"held: {self.held_because}"
+        return self.problem or self.state
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -206,6 +237,29 @@ def fix(
     opened = {"run_id": run_id, "undated": without.count, "first_undated": without.first}
     row = conn.execute(_OPEN, opened).fetchone()
     return int(row[0]) if row else 0
+
+
+def hold(conn: Connection, run_id: int, *, because: str, candidates: int) -> None:
+    """Let a due run of so many candidates wait for a person, who is told why. They are fixed when it is released."""
+    conn.execute(_HOLD, {"run_id": run_id, "because": because, "candidates": candidates})
+    journal.write(conn, "run", run_id, {"held_because": [None, because]})
+
+
+def last_sizes(conn: Connection, rule_id: int, before: int | None = None) -> list[int]:
+    """How many candidates the rule's last runs had, before that one where one is named, the latest first."""
+    parameters = {"rule_id": rule_id, "run_id": before, "limit": _LAST_RUNS}
+    return [row[0] for row in conn.execute(_LAST_SIZES, parameters)]
+
+
+def open_invoices(conn: Connection, company_id: int) -> int:
+    """How many invoices of the company are open."""
+    row = conn.execute(_OPEN_INVOICES, {"company_id": company_id}).fetchone()
+    return row[0] if row else 0
+
+
+def rules_waiting(conn: Connection) -> set[int]:
+    """The rules of which a scheduled run waits for a person: they fire no other meanwhile."""
+    return {row[0] for row in conn.execute(_WAITING_FOR_A_PERSON)}
 
 
 def undated(conn: Connection, pinned: PinnedRule, today: date) -> Undated:

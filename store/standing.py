@@ -57,7 +57,10 @@ SELECT co.code, count(*)
  GROUP BY co.code ORDER BY co.code LIMIT 1000
 """
 _HELD = """
-SELECT 'rule' AS kind, title AS name, held_because AS because, held_at FROM rules WHERE held_because IS NOT NULL
+SELECT 'run' AS kind, n.id || ' of ' || u.title AS name, n.held_because AS because, n.held_at
+  FROM runs n JOIN rules u ON u.id = n.rule_id WHERE n.closed_at IS NULL AND n.held_because IS NOT NULL
+UNION ALL
+SELECT 'rule', title, held_because, held_at FROM rules WHERE held_because IS NOT NULL
 UNION ALL
 SELECT 'account', name, held_because, held_at FROM mail_accounts WHERE held_because IS NOT NULL
 UNION ALL

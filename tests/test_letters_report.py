@@ -109,6 +109,7 @@ REFUSED = replace(
     problem_count=0,
 )
 FAILED = replace(REFUSED, state="failed", problem="filter: is unknown\n(got 1)", test_instance=False)
+HELD = replace(REFUSED, state="held", problem="600 invoices, where 100 are usual", test_instance=False, run_id=12)
 NOTHING = replace(FAILED, state="closed", problem="")
 ALL_LEFT_OUT = replace(NOTHING, candidates=3, shares=(share("left_out", 3, reason="disputed"),))
 EARLY = replace(MONDAY, state="open", mails={"sent": 1, "due": 4, "armed": 1}, problems=(), problem_count=0)
@@ -137,6 +138,7 @@ RUNS = {
     "monday": MONDAY,
     "refused": REFUSED,
     "failed": FAILED,
+    "held": HELD,
     "nothing": NOTHING,
     "all_left_out": ALL_LEFT_OUT,
     "early": EARLY,
@@ -181,6 +183,13 @@ def test_a_subject_has_its_place_in_a_header(name: str, language: Language) -> N
     run = replace(RUNS[name], rule_title="=?utf-8?Q?x?= " + "Relance très longue " * 10)
     subject = FORM.compose(run, language).subject
     assert check_header_text(subject, field="subject") == subject
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_held_run_says_why_and_how_it_is_let_go(language: Language) -> None:
+    text = squeezed(FORM.compose(HELD, language).text)
+    assert "600 invoices, where 100 are usual" in text
+    assert "relance release run 12 --because" in text
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

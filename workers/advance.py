@@ -6,8 +6,11 @@ import secrets
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
+from psycopg import Rollback
+
 from store import companies, facts, reserve, runs, settings
 from store.connection import on_day
+from store.previews import size_problem
 from store.reserve import Decided, NewReminder, Under
 from workers.log import log
 from workers.steps import reached
@@ -27,7 +30,10 @@ if TYPE_CHECKING:
 
 
 def open_run(office: Office, run_id: int) -> None:
-    """Fix a due run's candidates, or refuse it where this instance may not fire its rule. Twice changes nothing."""
+    """Fix a due run's candidates, or refuse it where this instance may not fire its rule. Twice changes nothing.
+
+    One that would take more than is usual is held until a person lets it go.
+    """
     with office.pool.connection() as conn:
         run = runs.lock_due(conn, run_id)
         if run is None:
@@ -43,7 +49,16 @@ def open_run(office: Office, run_id: int) -> None:
             log("run_refused", run=run_id)
             return
         company = companies.companies(conn)[pinned.company_id]
-        candidates = runs.fix_candidates(conn, run, pinned, company.day(here.business_now))
+        candidates, because = 0, ""
+        with conn.transaction():
+            candidates = runs.fix_candidates(conn, run, pinned, company.day(here.business_now))
+            because = "" if run.released else size_problem(conn, pinned, company, candidates, before=run_id)
+            if because:
+                raise Rollback
+        if because:
+            runs.hold(conn, run_id, because=because, candidates=candidates)
+            log("run_held", level="warning", run=run_id, candidates=candidates)
+            return
         log("run_opened", run=run_id, candidates=candidates, missed=run.missed)
         reached("run_opened")
 
@@ -59,7 +74,7 @@ def advance(office: Office, run_id: int, number: int) -> int:
         if chunk is None:
             return 0
         run = runs.read(conn, run_id)
-        if run is None:
+        if run is None or run.held_because:
             return 0
         try:
             pinned = office.pinned(conn, run.rule_id, run.rule_version)

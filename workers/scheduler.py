@@ -30,8 +30,9 @@ def fire(conn: Connection) -> list[int]:
     now = settings.read(conn).business_now
     sellers = companies.companies(conn)
     last = runs.latest_due(conn)
+    waiting = runs.rules_waiting(conn)
     for saved in rules.saved(conn):
-        if not saved.active or saved.held_because or not saved.rule.schedule_lines:
+        if not saved.active or saved.held_because or saved.id in waiting or not saved.rule.schedule_lines:
             continue
         after = max(saved.counting_from, last.get(saved.id, saved.counting_from))
         if after >= now:

@@ -1,10 +1,14 @@
-"""Limits that keep a broken server's trouble small: when an account's breaker opens, when one mail may try again."""
+"""Limits that keep trouble small: when a mail server is left alone, and when a run is too large to leave by itself."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Final, Literal
+from statistics import median
+from typing import TYPE_CHECKING, Final, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 Trouble = Literal["failure", "busy"]
 
@@ -19,6 +23,21 @@ _EASES_AFTER: Final = timedelta(minutes=10)
 _SAME_WORD: Final = timedelta(seconds=30)
 _TOO_MANY: Final = 421
 _BEFORE_A_MAIL: Final = frozenset({"connect", "ehlo", "auth"})
+# Of a company's first few invoices a rule may well take most: a share says something of many only.
+SMALL_COMPANY: Final = 1_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunLimits:
+    """How large a run may be before a person has seen it: a company's settings. None: any size.
+
+    `times_usual`: of the median of the rule's last runs; `share_percent`: of all the company's open invoices.
+    `always_allowed`: a run of no more invoices never waits.
+    """
+
+    times_usual: int | None
+    share_percent: int | None
+    always_allowed: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +58,26 @@ class Breaker:
 
 
 CLOSED: Final = Breaker()
+
+
+def too_large(candidates: int, limits: RunLimits, *, last_runs: Sequence[int], open_invoices: int) -> str:
+    """Why a run of so many candidates waits for a person, empty where it does not.
+
+    `last_runs`: how many candidates the rule's last runs had; a rule without any has no usual size. `open_invoices`: of
+    the whole company.
+    """
+    if candidates <= limits.always_allowed:
+        return ""
+    if last_runs and limits.times_usual is not None:
+        usual = median(last_runs)
+        if candidates > limits.times_usual * usual:
+            return f"{candidates} invoices, where {usual:g} are usual: more than {limits.times_usual} times as many"
+    if limits.share_percent is not None and open_invoices > SMALL_COMPANY:
+        share = 100 * candidates / open_invoices
+        if share > limits.share_percent:
+            said = f"{candidates} of {open_invoices} open invoices, {share:.0f} %"
+            return f"{said}: more than {limits.share_percent} %"
+    return ""
 
 
 def trouble(fate: str, step: str, code: int | None) -> Trouble | None:

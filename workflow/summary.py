@@ -65,7 +65,7 @@ class RunSummary:
     by_hand: bool
     started_by: str
     missed: int
-    state: Literal["due", "open", "closed", "refused", "failed"]
+    state: Literal["due", "held", "open", "closed", "refused", "failed"]
     problem: str
     supplement: bool
     test_instance: bool

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from scripts.caller import Desk
 
-KINDS = ("rule", "account", "customer", "invoice")
+KINDS = ("rule", "account", "customer", "invoice", "run")
 
 _kind = click.argument("kind", type=click.Choice(KINDS))
 _name = click.argument("name")
@@ -31,7 +31,7 @@ _company = click.option("--company", metavar="CODE", help="Whose invoice, where 
 @json_option
 @calling
 def hold(caller: Caller, *, kind: str, name: str, company: str | None, because: str, as_json: bool) -> None:
-    """Hold back a rule (title or id), an account (name or id), a customer or an invoice (number). Its mails wait."""
+    """Hold back a rule (title or id), an account (name or id), a customer, invoice or run (number). Its mails wait."""
     from operations import holds  # noqa: PLC0415 - loaded when asked for
 
     with desk(caller) as at:
@@ -48,7 +48,7 @@ def hold(caller: Caller, *, kind: str, name: str, company: str | None, because: 
 @json_option
 @calling
 def release(caller: Caller, *, kind: str, name: str, company: str | None, because: str, as_json: bool) -> None:
-    """Let go of what is held: a rule (title or id), an account (name or id), a customer or an invoice (number)."""
+    """Let go of what is held: a rule (title or id), an account (name or id), a customer, invoice or run (number)."""
     from operations import holds  # noqa: PLC0415 - loaded when asked for
 
     with desk(caller) as at:
@@ -87,15 +87,16 @@ def resume(caller: Caller, *, because: str, as_json: bool) -> None:
     printing.message("mail leaves again" if changed else "nothing was stopped")
 
 
-def _subject(at: Desk, kind: str, name: str, company: str | None) -> dict[str, str]:
+def _subject(at: Desk, kind: str, name: str, company: str | None) -> dict[str, Any]:
     """What operations.holds asks for: the exact name of what was meant. Raises Unknown, Ambiguous."""
     from operations import lookup  # noqa: PLC0415 - loaded when asked for
 
-    finders: dict[str, Callable[[], dict[str, str]]] = {
+    finders: dict[str, Callable[[], dict[str, Any]]] = {
         "rule": lambda: {"rule": lookup.find_rule(at.conn, name).title},
         "account": lambda: {"account": lookup.find_account(at.conn, name)},
         "customer": lambda: {"customer": lookup.find_customer(at.conn, name)},
         "invoice": lambda: _invoice(at, name, company),
+        "run": lambda: {"run": lookup.find_run(at.conn, name)},
     }
     return finders[kind]()
 

@@ -150,7 +150,7 @@ def _followed_json(found: Followed) -> dict[str, object]:
 
 def _proceeding(out: Out, found: Followed) -> None:
     line, pace, progress = found.line, found.pace, found.line.progress
-    printing.heading(out, f"Run {line.run.id} of {line.rule}: {line.run.state}")
+    printing.heading(out, f"Run {line.run.id} of {line.rule}: {line.run.standing}")
     printing.table(
         out,
         ("", "mails", "a second", "left"),
@@ -252,7 +252,7 @@ def _show_lines(lines: list[RunLine], *, as_json: bool) -> None:
             line.run.id,
             line.rule,
             printing.minute(line.run.due_at),
-            line.run.problem or line.run.state,
+            line.run.standing,
             line.run.candidates,
             line.progress.sent,
             line.progress.waiting + line.progress.leaving + line.progress.undecided,
@@ -270,6 +270,10 @@ def _tell(out: Console, story: RunStory, lang: Language) -> None:
     printing.heading(out, f"Run {run.id} of {summary.rule_title} (version {run.rule_version})")
     by = f"by hand, {summary.started_by}" if summary.by_hand else "by its schedule"
     out.print(f"Due {printing.minute(run.due_at)}, {by}; {run.state}{f': {run.problem}' if run.problem else ''}")
+    if run.held_because:
+        since = printing.minute(run.held_at)
+        out.print(f"HELD since {since}: {printing.clean(run.held_because)}", style="bold red")
+        out.print(f"To let it go: relance release run {run.id} --because TEXT")
     if run.missed:
         missed = printing.count(run.missed, "earlier instant")
         out.print(f"It stands for {missed} too, slept over.")

@@ -196,7 +196,7 @@ def _last_runs(out: Out, found: Status) -> None:
                 line.run.id,
                 line.rule,
                 printing.minute(line.run.due_at),
-                line.run.problem or line.run.state,
+                line.run.standing,
                 line.progress.sent,
             )
             for line in found.last_runs

@@ -68,10 +68,11 @@ _AT_HOME = "(SELECT instance_id IS NULL FROM settings)"
 RESTLESS = f"""
 SELECT 'run ' || id || ': ' || state FROM runs n
  WHERE {_AT_HOME}
-   AND (state = 'due'
+   AND ((state = 'due' AND held_because IS NULL)
         OR (state = 'open' AND NOT EXISTS (SELECT FROM chunks c WHERE c.run_id = n.id AND c.open)
                            AND NOT EXISTS (SELECT FROM reminders r WHERE r.run_id = n.id AND r.open))
-        OR (closed_at IS NOT NULL AND reported_at IS NULL AND hinted_until < clock_timestamp() + interval '1 min'))
+        OR ((closed_at IS NOT NULL OR (state = 'due' AND held_because IS NOT NULL)) AND reported_at IS NULL
+            AND hinted_until < clock_timestamp() + interval '1 min'))
 UNION ALL
 SELECT 'chunk ' || number || ' of run ' || run_id FROM chunks WHERE open AND {_AT_HOME}
 UNION ALL
