@@ -420,7 +420,7 @@ def test_a_private_database_is_backed_up_and_restored_in_a_terminal(
     assert json.loads(at_home("status", "--json").stdout)["stopped"]
 
 
-@pytest.mark.parametrize("name", ["", ".", "nothing.here", "a\x00b", "\ud800"])
+@pytest.mark.parametrize("name", ["", ".", "nothing.here"])
 def test_a_file_that_is_no_backup_is_refused_in_one_line(at_home: Callable[..., Result], name: str) -> None:
     result = at_home("restore", name, "--yes", exit_code=1)
     assert len(result.stderr.strip().splitlines()) == 1

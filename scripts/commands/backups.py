@@ -24,8 +24,7 @@ if TYPE_CHECKING:
 # What a person asks first; --json tells all.
 _MAIN_TABLES = ("users", "companies", "customers", "invoices", "payments", "rules", "runs", "reminders", "journal")
 
-# No click.Path: it looks for the file, and cannot say what is wrong with a name that no file has.
-_file = click.argument("file", metavar="FILE", callback=lambda _context, _parameter, name: Path(name))
+_file = click.argument("file", type=click.Path(path_type=Path), metavar="FILE")
 
 
 class ServersNamed(RelanceError):  # noqa: N818 - a state of the environment
