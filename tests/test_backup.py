@@ -318,6 +318,19 @@ def test_a_backup_that_does_not_fit_the_schema_changes_nothing(
     assert content(database_url) == before
 
 
+def test_a_file_that_changes_after_it_was_checked_is_found_out_before_anything_is_kept(
+    good: Path, lived_in: str
+) -> None:
+    manifest = check(good, room_bytes=ROOM)
+    with zipfile.ZipFile(good) as archive:
+        text = archive.read("tables/customers.copy")
+    changed(good, lambda _: None, {"tables/customers.copy": text.replace(b"Dupont", b"Durand")}).replace(good)
+    before = content(lived_in)
+    with connect(lived_in) as conn, pytest.raises(BackupUnusable, match="came out otherwise"):
+        restore(conn, good, manifest, replace=True, by="system")
+    assert content(lived_in) == before
+
+
 def test_rows_with_a_loose_end_are_refused_though_every_hash_is_right(good: Path, database_url: str) -> None:
     """A hash says that nothing was changed on the way, not that it makes sense: the database's own rules do."""
 
