@@ -35,7 +35,7 @@ from tests.test_cli_examples import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Mapping
+    from collections.abc import Generator, Iterator, Mapping
     from pathlib import Path
 
     from click.testing import Result
@@ -66,6 +66,8 @@ EXAMPLES: Final = [
     if not of_example(RUNNING, one)
 ]  # fmt: skip
 
+FAR_DAYS: Final = ("0001-01-01", "9999-12-31", "9999-12-31T23:59:59+0000")
+FAR_NUMBERS: Final = (str(2**31), str(2**63 - 1), str(2**63), "9" * 30, "-1")
 LIKELY: Final = (
     "1", "2", "0", "-1", "12", RULE, "Relance 9", "FA-1", "FA-6", "C-1", "NORD", "marie", "sortie", "rule", "invoice",
     "2026-11-24", "2026-11-24T10:00", "0001-01-01", "9999-12-31", "9999-12-31T23:59", "0001-01-01T00:00:00+0000",
@@ -87,6 +89,12 @@ VALUES: Final = (st.sampled_from(LIKELY) | st.text(st.characters(exclude_categor
 def words_of(example: str) -> list[str]:
     words = shlex.split(example)[1:]
     return words[: words.index(">")] if ">" in words else words
+
+
+def examples_of(typed: str) -> list[list[str]]:
+    """What follows the command's name in its examples."""
+    begin = typed.split()
+    return [words[len(begin) :] for one in EXAMPLES if (words := words_of(one))[: len(begin)] == begin]
 
 
 def options_of(command: click.Command) -> list[click.Option]:
@@ -118,9 +126,7 @@ def given_option(draw: st.DrawFn, option: click.Option) -> list[str]:
 @st.composite
 def mistaken(draw: st.DrawFn, typed: str, command: click.Command) -> list[str]:
     """An example with a value replaced, or with an option more: what gets furthest into the command."""
-    begin = typed.split()
-    examples = [words[len(begin) :] for one in EXAMPLES if (words := words_of(one))[: len(begin)] == begin]
-    words = list(draw(st.sampled_from(examples)))
+    words = list(draw(st.sampled_from(examples_of(typed))))
     values = [place for place, word in enumerate(words) if not word.startswith("--")]
     options = options_of(command)
     if values and (not options or draw(st.booleans())):
@@ -173,6 +179,27 @@ def test_no_argument_makes_a_command_break(
         assert "\x1b" not in result.stdout, words
 
     type_()
+
+
+@pytest.mark.parametrize("typed", [typed for typed in LEAVES if typed not in PARSED_ONLY])
+def test_no_day_and_no_number_makes_a_command_break(
+    lived: World, redis_url: str, monkeypatch: pytest.MonkeyPatch, typed: str
+) -> None:
+    monkeypatch.chdir(lived.folder)
+    for words in extremes(typed):
+        answers([*typed.split(), *words], lived.environment | {"REDIS_URL": redis_url})
+
+
+def extremes(typed: str) -> Iterator[list[str]]:
+    """The first example with each day and each number as far out as it can be written."""
+    words = examples_of(typed)[0]
+    for option in options_of(LEAVES[typed]):
+        for value in FAR_DAYS if isinstance(option.type, click.DateTime) else FAR_NUMBERS:
+            if isinstance(option.type, click.DateTime | click.types.IntParamType):
+                yield [*words, option.opts[0], value]
+    for place, word in enumerate(words):
+        for value in FAR_NUMBERS if word.isdigit() else ():
+            yield [*words[:place], value, *words[place + 1 :]]
 
 
 @pytest.mark.parametrize("typed", sorted(PARSED_ONLY))
