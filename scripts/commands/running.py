@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from operations.preview import Preview
     from operations.runs import Followed, RunLine, RunStory
     from scripts.printing import Out
-    from store.runs import Progress, Undated
+    from store.runs import Progress, Run, Undated
     from workflow.facts import Language
 
 _MAILS_SHOWN = 30
@@ -151,6 +151,7 @@ def _followed_json(found: Followed) -> dict[str, object]:
 def _proceeding(out: Out, found: Followed) -> None:
     line, pace, progress = found.line, found.pace, found.line.progress
     printing.heading(out, f"Run {line.run.id} of {line.rule}: {line.run.standing}")
+    _held(out, line.run)
     printing.table(
         out,
         ("", "mails", "a second", "left"),
@@ -164,6 +165,13 @@ def _proceeding(out: Out, found: Followed) -> None:
         ],
     )
     _progress(out, line.run.candidates or 0, progress)
+
+
+def _held(out: Out, run: Run) -> None:
+    if run.held_because:
+        since = printing.minute(run.held_at)
+        out.print(f"HELD since {since}: {printing.clean(run.held_because)}", style="bold red")
+        out.print(f"To let it go: relance release run {run.id} --because TEXT")
 
 
 def _progress(out: Out, candidates: int, progress: Progress) -> None:
@@ -270,10 +278,7 @@ def _tell(out: Console, story: RunStory, lang: Language) -> None:
     printing.heading(out, f"Run {run.id} of {summary.rule_title} (version {run.rule_version})")
     by = f"by hand, {summary.started_by}" if summary.by_hand else "by its schedule"
     out.print(f"Due {printing.minute(run.due_at)}, {by}; {run.state}{f': {run.problem}' if run.problem else ''}")
-    if run.held_because:
-        since = printing.minute(run.held_at)
-        out.print(f"HELD since {since}: {printing.clean(run.held_because)}", style="bold red")
-        out.print(f"To let it go: relance release run {run.id} --because TEXT")
+    _held(out, run)
     if run.missed:
         missed = printing.count(run.missed, "earlier instant")
         out.print(f"It stands for {missed} too, slept over.")
