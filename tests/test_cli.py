@@ -31,12 +31,18 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def relance(database_url: str, redis_url: str) -> Relance:
+def relance(database_url: str, redis_url: str, tmp_path: Path) -> Relance:
     """Run a command on the test's database; without `exit_code` it must succeed."""
 
     def run(*arguments: object, exit_code: int = 0, **environment: str) -> Result:
-        servers = {"DATABASE_URL": database_url, "REDIS_URL": redis_url, "LC_ALL": "C.UTF-8", "COLUMNS": "80"}
-        result = CliRunner().invoke(cli, [str(one) for one in arguments], env=servers | environment)
+        named = {
+            "DATABASE_URL": database_url,
+            "REDIS_URL": redis_url,
+            "RELANCE_INSTANCE": f"file:{tmp_path}/instance",
+            "LC_ALL": "C.UTF-8",
+            "COLUMNS": "80",
+        }
+        result = CliRunner().invoke(cli, [str(one) for one in arguments], env=named | environment)
         assert result.exit_code == exit_code, result.output
         return result
 
