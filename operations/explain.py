@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from operations.acting import sensible_day
 from operations.lookup import find_rule
 from operations.rules import may_run, require_may_run
-from store import companies, facts, histories, rules, settings
+from store import companies, facts, freshness, histories, rules, settings
 from workflow.decision import decide_customer
 from workflow.errors import InvalidInput
 from workflow.filters import clauses, matches
@@ -41,6 +41,7 @@ GUARDS: dict[str, dict[Language, str]] = {
     "held": {"en": "not held by a person", "fr": "pas retenue par une personne"},
     "factored": {"en": "not assigned to a factor", "fr": "pas cédée à un affactureur"},
     "gap": {"en": "customer's last mail long enough ago", "fr": "dernier courriel au client assez ancien"},
+    "fresh_payments": {"en": "payment data fresh enough", "fr": "encaissements à jour"},
     "sent_before": {"en": "not mailed by this rule lately", "fr": "pas envoyée récemment par cette règle"},
     "recipient": {"en": "somebody to write to", "fr": "quelqu'un à qui écrire"},
     "credit": {"en": "no credit on account covers it", "fr": "aucun avoir ou acompte ne la couvre"},
@@ -131,6 +132,7 @@ def _facts(
         today=today,
         min_days_between_mails=company.min_days_between_mails,
         rule_id=rule_id,
+        stale_payments=freshness.stale(conn, company.id),
     )
     return facts.load(conn, ids, asking)
 

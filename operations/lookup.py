@@ -80,6 +80,11 @@ def find_account(conn: Connection, name: str) -> str:
     return _named(lookups.accounts(conn), name, kind="mail account")
 
 
+def find_company(conn: Connection, name: str) -> str:
+    """The code of the company of that code, or of that id. Raises Unknown."""
+    return _named(lookups.companies(conn), name, kind="company")
+
+
 def find_run(conn: Connection, number: str) -> int:
     """The run of that number. Raises Unknown."""
     asked = number.strip()

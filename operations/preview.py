@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from operations.acting import sensible_day
 from operations.rules import require_may_run
-from store import companies, facts, previews, runs, settings
+from store import companies, facts, freshness, previews, runs, settings
 from workflow.decision import REMINDED, decide_customer, mails
 from workflow.windows import is_open, next_open
 
@@ -125,6 +125,7 @@ def preview(
             _left_out(verdict) for group in verdicts for verdict in group if verdict.reason != REMINDED
         ),
         notes=(
+            *_stale(conn, saved),
             *_size(conn, saved, company, sum(count for count, _ in counted.values())),
             *notes(saved, here, company, companies.accounts(conn)[saved.account_id]),
         ),
@@ -138,6 +139,7 @@ def decided(conn: Connection, pinned: PinnedRule, company: Company, today: date,
         today=today,
         min_days_between_mails=company.min_days_between_mails,
         rule_id=None if pinned.rule.counts else pinned.id,
+        stale_payments=freshness.stale(conn, company.id),
     )
     return by_customer(facts.load(conn, ids, asking), pinned.rule, today)
 
@@ -164,6 +166,11 @@ def notes(saved: SavedRule, here: Settings, company: Company, account: Account) 
         opens = next_open(company.window, here.business_now).astimezone(company.clock)
         said.append(f"outside the send window: mails leave from {opens:%Y-%m-%d %H:%M} on")
     return tuple(said)
+
+
+def _stale(conn: Connection, saved: SavedRule) -> tuple[str, ...]:
+    stale = freshness.stale(conn, saved.company_id) if saved.rule.needs_fresh else None
+    return (f"a run and its mails wait for newer payment data: {stale}",) if stale else ()
 
 
 def _size(conn: Connection, saved: SavedRule, company: Company, count: int) -> tuple[str, ...]:

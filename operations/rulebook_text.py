@@ -212,6 +212,10 @@ def _flag(node: yaml.Node) -> bool:
     return said == "true"
 
 
+def _optional_flag(node: yaml.Node) -> bool | None:
+    return None if _is_none(node) else _flag(node)
+
+
 def _number(node: yaml.Node) -> int | None:
     said = _scalar(node, "a whole number")
     if not re.fullmatch(r"-?[0-9]{1,9}", said):
@@ -283,6 +287,7 @@ def _pairs(node: yaml.Node, expected: str) -> list[tuple[str, yaml.Node]]:
 TEXT: Final = Kind(read=_text)
 OPTIONAL_TEXT: Final = Kind(read=_optional_text)
 FLAG: Final = Kind(read=_flag)
+OPTIONAL_FLAG: Final = Kind(read=_optional_flag)
 NUMBER: Final = Kind(read=_number)
 OPTIONAL_NUMBER: Final = Kind(read=_optional_number)
 TIME: Final = Kind(read=_time, write=lambda at: f"{at:%H:%M}")
@@ -373,6 +378,7 @@ SECTIONS: Final[dict[str, Section]] = {
             "counts": FLAG,
             "any_level": FLAG,
             "minimum_gap_days": OPTIONAL_NUMBER,
+            "needs_fresh_payments": OPTIONAL_FLAG,
             "grouping": TEXT,
             "attach_invoices": FLAG,
             "preferred_contact": TEXT,

@@ -10,7 +10,7 @@ import redis
 
 from operations import runs
 from operations.pace import Pace, pace
-from store import breakers, companies, lookups, rules, settings, standing
+from store import breakers, companies, freshness, lookups, rules, settings, standing
 from store.outbox import REMINDER_STATES
 from workers.broker import QUEUES
 from workers.identity import why_foreign
@@ -77,8 +77,9 @@ class NextInstant:
 class Status:
     """One look. `foreign`: why nothing may be mailed from this host, None where it may.
 
-    `days`: each company's business day; `pace`: by open run; `undated`: invoices that no reminder will
-    follow for want of a due date, by company; `unreadable`: rules that fire for nobody, by title, and why.
+    `days`: each company's business day; `pace`: by open run; `undated`: invoices that no reminder will follow for want
+    of a due date, by company; `stale`: whose payment data are too old for firmer reminders, and since when;
+    `unreadable`: rules that fire for nobody, by title, and why.
     """
 
     instance: Settings
@@ -92,6 +93,7 @@ class Status:
     last_runs: tuple[RunLine, ...]
     accounts: tuple[AccountStanding, ...]
     undated: dict[str, int]
+    stale: dict[str, str]
     unreadable: dict[str, str]
     next_instants: tuple[NextInstant, ...]
     held: tuple[Held, ...]
@@ -141,6 +143,7 @@ def status(conn: Connection, redis_url: str, *, instance: str = "", ever: bool =
         last_runs=tuple(runs.latest(conn, 5)),
         accounts=tuple(_accounts(conn, companies.accounts(conn), moving, now)),
         undated=standing.undated(conn),
+        stale={one.code: one.detail for one in freshness.of_companies(conn).values() if one.stale},
         unreadable=unreadable | unfiring,
         next_instants=tuple(coming),
         held=tuple(standing.held(conn)),

@@ -104,6 +104,11 @@ COMMANDS: Final[dict[str, Entry]] = {
     "resume": Entry(
         "scripts.commands.holding:resume", "Let mail leave again.", ('relance resume --because "corrected"',)
     ),
+    "heartbeat": Entry(
+        "scripts.commands.heartbeats:heartbeat",
+        "Say that a company's payments are all here.",
+        ("relance heartbeat NORD",),
+    ),
     "instance": Entry(
         "scripts.commands.instances:instance",
         "Say whose data the database holds.",

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from store.freshness import STALE
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from decimal import Decimal
@@ -12,13 +14,14 @@ if TYPE_CHECKING:
     from store.connection import Connection
 
 # A reminder leaves only while every gate is open; the relay, the claim and the arm ask the same.
-GATES = """
+GATES = f"""
     NOT EXISTS (SELECT FROM settings WHERE stopped_because IS NOT NULL)
     AND NOT EXISTS (SELECT FROM rules u JOIN rule_versions v ON v.rule_id = u.id JOIN mail_accounts a ON a.id =
     v.account_id
                              JOIN runs n ON n.id = r.run_id
                      WHERE u.id = r.rule_id AND v.version = r.rule_version
                        AND (u.held_because IS NOT NULL OR a.held_because IS NOT NULL OR n.held_because IS NOT NULL
+                            OR (v.needs_fresh AND {STALE})
                             OR (NOT u.active AND n.request_key IS NULL)
                             OR CASE WHEN (SELECT test_instance FROM settings)
                                     THEN (v.definition ->> 'on_test_instance') IS DISTINCT FROM 'true' END))

@@ -110,6 +110,7 @@ class Asking:
     run_id: int = 0
     rule_id: int | None = None
     besides: tuple[int, ...] = ()
+    stale_payments: str | None = None
 
 
 def lock_customers(conn: Connection, ids: Collection[int]) -> set[int]:
@@ -140,13 +141,17 @@ def load(conn: Connection, ids: Sequence[int], asking: Asking) -> list[InvoiceFa
     customers = _customers(conn, sorted({row[3] for row in rows}), asking)
     mailed = {invoice_id: (live, last) for invoice_id, live, last in by_rule or ()}
     return [
-        _invoice(row, customers[row[3]], frozenset(tags.get(row[0], ())), mailed.get(row[0], (False, None)))
+        _invoice(row, customers[row[3]], frozenset(tags.get(row[0], ())), mailed.get(row[0], (False, None)), asking)
         for row in rows
     ]
 
 
 def _invoice(
-    row: tuple[Any, ...], customer: CustomerFacts, tags: frozenset[str], mailed: tuple[bool, date | None]
+    row: tuple[Any, ...],
+    customer: CustomerFacts,
+    tags: frozenset[str],
+    mailed: tuple[bool, date | None],
+    asking: Asking,
 ) -> InvoiceFacts:
     return InvoiceFacts(
         id=row[0],
@@ -172,6 +177,7 @@ def _invoice(
         interlocutors=_contacts(row[21:31]),
         rule_live=mailed[0],
         rule_mailed_on=mailed[1],
+        stale_payments=asking.stale_payments,
     )
 
 

@@ -9,28 +9,39 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from store.claims import GATES, REACHABLE
+from store.freshness import STALE
 
 if TYPE_CHECKING:
     from store.connection import Connection
 
+
+def decidable(run: str) -> str:
+    """Whether the candidates of a run, an alias, may be decided: nobody holds it, payment data are fresh enough."""
+    return f"""
+    {run}.held_because IS NULL
+    AND NOT EXISTS (SELECT FROM rules u JOIN rule_versions v ON v.rule_id = u.id
+                     WHERE u.id = {run}.rule_id AND v.version = {run}.rule_version AND v.needs_fresh AND {STALE})
+    """
+
+
 # Rules due at one instant decide the highest level first: a lower one waits until nothing of the higher is undecided.
-_RUNS = """
+_RUNS = f"""
 UPDATE runs SET hinted_until = clock_timestamp() + make_interval(secs => %(alive_s)s::float8)
  WHERE id = ANY(ARRAY(SELECT n.id FROM runs n JOIN rules u ON u.id = n.rule_id
                WHERE n.closed_at IS NULL AND n.state = 'due' AND n.held_because IS NULL
                  AND n.hinted_until < clock_timestamp()
                  AND NOT EXISTS (SELECT FROM runs h JOIN rules hu ON hu.id = h.rule_id
                                   WHERE h.closed_at IS NULL AND h.due_at = n.due_at AND hu.company_id = u.company_id
-                                    AND h.level > n.level AND h.held_because IS NULL
+                                    AND h.level > n.level AND {decidable("h")}
                                     AND (h.state = 'due' OR EXISTS (SELECT FROM chunks c WHERE c.run_id = h.id AND
                                     c.open)))
                ORDER BY n.id LIMIT %(limit)s FOR UPDATE OF n SKIP LOCKED))
 RETURNING id
 """
-_CHUNKS = """
+_CHUNKS = f"""
 WITH found AS MATERIALIZED (SELECT c.run_id, c.number FROM chunks c
                              WHERE c.open AND c.hinted_until < clock_timestamp()
-                               AND NOT EXISTS (SELECT FROM runs n WHERE n.id = c.run_id AND n.held_because IS NOT NULL)
+                               AND EXISTS (SELECT FROM runs n WHERE n.id = c.run_id AND {decidable("n")})
                              ORDER BY c.run_id, c.number LIMIT %(limit)s FOR UPDATE OF c SKIP LOCKED)
 UPDATE chunks k SET hinted_until = clock_timestamp() + make_interval(secs => %(alive_s)s::float8)
   FROM found

@@ -33,8 +33,8 @@ VALUES (%(company_id)s, %(owner_id)s, %(title)s, %(now)s::timestamptz)
 RETURNING id
 """
 _INSERT_VERSION = """
-INSERT INTO rule_versions (rule_id, version, definition, account_id)
-VALUES (%(rule_id)s, %(version)s, %(definition)s::jsonb, %(account_id)s)
+INSERT INTO rule_versions (rule_id, version, definition, account_id, needs_fresh)
+VALUES (%(rule_id)s, %(version)s, %(definition)s::jsonb, %(account_id)s, %(needs_fresh)s)
 """
 _NEW_VERSION = """
 UPDATE rules SET version = version + 1, title = %(title)s,
@@ -147,7 +147,13 @@ def _insert_version(conn: Connection, rule: Rule, *, rule_id: int, version: int,
     definition = Jsonb(rule_to_json(rule))
     conn.execute(
         _INSERT_VERSION,
-        {"rule_id": rule_id, "version": version, "definition": definition, "account_id": account_id},
+        {
+            "rule_id": rule_id,
+            "version": version,
+            "definition": definition,
+            "account_id": account_id,
+            "needs_fresh": rule.needs_fresh,
+        },
     )
 
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from tests.filter_strategies import INVOICES, filters
 from workflow.decision import REASONS, REMINDED, as_released, decide, decide_customer, mails
 from workflow.facts import Contact, CustomerFacts, InvoiceFacts, Pause
+from workflow.filter_text import parse_text
 from workflow.filters import EVERYTHING, Condition, matches
 from workflow.machine import STATES, is_idle
 from workflow.rules import Rule
@@ -163,12 +164,30 @@ def test_the_first_guard_that_refuses_is_the_reason_and_all_are_told() -> None:
     verdict = decide(facts, RULE, TODAY)
     assert [check.guard for check in verdict.checks] == [
         "filter", "commercial_state", "balance", "state", "due_date", "once_a_day", "pause", "excluded", "held",
-        "factored", "gap", "recipient",
+        "factored", "gap", "fresh_payments", "recipient",
     ]  # fmt: skip
     assert [check.reason for check in verdict.checks if check.reason] == [
         "disputed", "no_due_date", "excluded", "factored", "no_recipient",
     ]  # fmt: skip
     assert verdict.reason == "disputed"
+
+
+@pytest.mark.parametrize(
+    ("level", "needs", "reason"),
+    [
+        (0, None, []),
+        (1, None, ["stale_payments"]),
+        (2, None, ["stale_payments"]),
+        (0, True, ["stale_payments"]),
+        (2, False, []),
+    ],
+)
+def test_old_payment_data_keep_second_and_third_reminders_unless_the_rule_says_otherwise(
+    level: int, reason: list[str], *, needs: bool | None
+) -> None:
+    rule = replace(RULE, filter=parse_text(f"level = {level}"), needs_fresh_payments=needs)
+    facts = replace(FACTS, level=level, state=f"level_{level}", stale_payments="never heard of")
+    assert reasons(facts, rule) == reason
 
 
 def test_the_detail_is_what_the_refusing_guard_saw() -> None:
@@ -283,7 +302,16 @@ def test_a_claim_decides_as_if_its_own_reminder_had_never_been(state: str) -> No
 def test_every_reason_is_said_in_both_languages() -> None:
     assert all(words.keys() == {"en", "fr"} and all(words.values()) for words in REASONS.values())
     given = {reason for _, reason in REFUSALS + CUSTOMER_REFUSALS}
-    elsewhere = {"filter", "all_sent", "other_level", "sent_before", "unallocated_credit", "other_recipient", "error"}
+    elsewhere = {
+        "filter",
+        "all_sent",
+        "other_level",
+        "sent_before",
+        "unallocated_credit",
+        "other_recipient",
+        "error",
+        "stale_payments",
+    }
     assert given | elsewhere | {REMINDED} == REASONS.keys()
 
 

@@ -127,6 +127,16 @@ CHANGES: dict[str, tuple[LiteralString, str, str]] = {
         "company",
         "min_days_between_mails",
     ),
+    "companies.payments_fresh_hours": (
+        "UPDATE companies SET payments_fresh_hours = 24",
+        "company",
+        "payments_fresh_hours",
+    ),
+    "payment_sources.heard_at": (
+        "INSERT INTO payment_sources (company_id, heard_at, heard_from) SELECT min(id), now(), 'import' FROM companies",
+        "company",
+        "heard_at",
+    ),
     "tags.title": ("UPDATE tags SET title = 'Z' || title", "tag", "title"),
     "tags.category_id": ("UPDATE tags SET category_id = (SELECT min(id) FROM tag_categories)", "tag", "category_id"),
     "tag_categories.one_only": ("UPDATE tag_categories SET one_only = true", "tag_category", "one_only"),
@@ -172,6 +182,7 @@ SOURCES: dict[str, tuple[str, ...]] = {
     "Contact.language": ("contacts.language",),
     "Contact.suppressed": ("suppressed_addresses, added", "suppressed_addresses, removed"),
     "Pause.reason": ("pauses.reason",),
+    "InvoiceFacts.stale_payments": ("companies.payments_fresh_hours", "payment_sources.heard_at"),
     "Pause.until_on": ("pauses.until_on",),
     "Pause.promise": ("pauses.promise",),
 }

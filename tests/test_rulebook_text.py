@@ -155,6 +155,7 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "TEXT": WORDS,
     "OPTIONAL_TEXT": st.none() | WORDS,
     "FLAG": st.booleans(),
+    "OPTIONAL_FLAG": st.none() | st.booleans(),
     "NUMBER": st.integers(0, 65535),
     "OPTIONAL_NUMBER": st.none() | st.integers(1, 365),
     "TIME": st.builds(time, st.integers(0, 23), st.integers(0, 59)),

@@ -57,6 +57,7 @@ def test_every_field_comes_back_as_it_was_saved() -> None:
         counts=False,
         any_level=True,
         minimum_gap_days=7,
+        needs_fresh_payments=True,
     )
     assert rule_to_json(rule_from_json(whole)) == whole
     assert whole.keys() == set(Rule.__dataclass_fields__) - {"level"}

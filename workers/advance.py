@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from psycopg import Rollback
 
-from store import companies, facts, reserve, runs, settings
+from store import companies, facts, freshness, reserve, runs, settings
 from store.connection import on_day
 from store.previews import size_problem
 from store.reserve import Decided, NewReminder, Under
@@ -82,6 +82,8 @@ def advance(office: Office, run_id: int, number: int) -> int:
             reserve.leave(conn, run_id, number, [])
             runs.end(conn, run_id, state="failed", problem=str(error))
             return 0
+        if pinned.rule.needs_fresh and freshness.stale(conn, pinned.company_id):
+            return len(chunk)  # it comes again when they are fresh
         company = companies.companies(conn)[pinned.company_id]
         account = companies.accounts(conn)[pinned.account_id]
         today = company.day(settings.read(conn).business_now)

@@ -45,6 +45,7 @@ REASONS: dict[str, dict[str, str]] = {
     "held": {"en": "held by a person", "fr": "retenue par une personne"},
     "factored": {"en": "assigned to a factor", "fr": "cédée à un affactureur"},
     "unallocated_credit": {"en": "unallocated credit covers it", "fr": "un avoir ou acompte non imputé la couvre"},
+    "stale_payments": {"en": "waits for newer payment data", "fr": "attend des encaissements à jour"},
     "gap": {"en": "the customer had a mail too recently", "fr": "le client a reçu un courriel trop récemment"},
     "sent_before": {"en": "mailed by this rule too recently", "fr": "envoyée par cette règle trop récemment"},
     "no_recipient": {"en": "no address to write to", "fr": "aucune adresse où écrire"},
@@ -157,6 +158,11 @@ def _gap(facts: InvoiceFacts, _rule: Rule, today: date) -> Check:
     return Check("gap", "gap" if too_soon else "", last.isoformat() if last else "")
 
 
+def _fresh(facts: InvoiceFacts, rule: Rule, _today: date) -> Check:
+    stale = facts.stale_payments if rule.needs_fresh else None
+    return Check("fresh_payments", "stale_payments" if stale else "", stale or "")
+
+
 def _sent_before(facts: InvoiceFacts, rule: Rule, today: date) -> Check:
     if facts.rule_live:
         return Check("sent_before", "on_its_way")
@@ -165,8 +171,8 @@ def _sent_before(facts: InvoiceFacts, rule: Rule, today: date) -> Check:
     return Check("sent_before", "sent_before" if too_soon else "", last.isoformat() if last else "")
 
 
-_COUNTING = (_commercial_state, _balance, _state, _due, _today, _pause, _excluded, _held, _factored, _gap)
-_NOT_COUNTING = (_commercial_state, _balance, _pause, _excluded, _held, _gap, _sent_before)
+_COUNTING = (_commercial_state, _balance, _state, _due, _today, _pause, _excluded, _held, _factored, _gap, _fresh)
+_NOT_COUNTING = (_commercial_state, _balance, _pause, _excluded, _held, _gap, _fresh, _sent_before)
 
 
 def decide(facts: InvoiceFacts, rule: Rule, today: date) -> Verdict:

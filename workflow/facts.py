@@ -70,7 +70,8 @@ class InvoiceFacts:
     `tags`: titles on the invoice, those whose effect is planned included.
     `interlocutors`: the invoice's own contacts by role, where it has any.
     `rule_mailed_on`: last business day on which the deciding rule, where it does not count, mailed about this invoice.
-    `rule_live`: such a mail is still on its way.
+    `rule_live`: such a mail is still on its way. `stale_payments`: what is known of the company's payments is older
+    than it allows, in words; None where it is not.
     """
 
     id: int
@@ -96,3 +97,4 @@ class InvoiceFacts:
     interlocutors: Mapping[Role, Contact] = field(default_factory=dict)
     rule_mailed_on: date | None = None
     rule_live: bool = False
+    stale_payments: str | None = None

@@ -37,7 +37,8 @@ class Rule:
     logins
     (None: everybody). `any_level` confirms a counting rule whose filter does not fix one level. `minimum_gap_days`
     keeps a
-    rule that does not count from mailing about the same invoice again before so many days.
+    rule that does not count from mailing about the same invoice again before so many days. `needs_fresh_payments`: its
+    mails wait while the company's payment data are older than it allows (None: from the second reminder on).
     """
 
     title: str
@@ -58,11 +59,19 @@ class Rule:
     on_test_instance: bool = False
     any_level: bool = False
     minimum_gap_days: int | None = None
+    needs_fresh_payments: bool | None = None
     level: int | None = field(init=False)
 
     def __post_init__(self) -> None:
         """Derive `level`: the one that the filter fixes, None where it does not or where the rule does not count."""
         object.__setattr__(self, "level", fixed_level(self.filter) if self.counts else None)
+
+    @property
+    def needs_fresh(self) -> bool:
+        """Whether its mails wait for payment data that are fresh, where the company says how fresh."""
+        if self.needs_fresh_payments is not None:
+            return self.needs_fresh_payments
+        return self.counts and (self.level is None or self.level >= 1)
 
 
 def check(rule: Rule) -> None:
@@ -125,6 +134,7 @@ def rule_to_json(rule: Rule) -> dict[str, Any]:
         "on_test_instance": rule.on_test_instance,
         "any_level": rule.any_level,
         "minimum_gap_days": rule.minimum_gap_days,
+        "needs_fresh_payments": rule.needs_fresh_payments,
     }
 
 
@@ -166,6 +176,7 @@ def rule_from_json(data: object) -> Rule:
         on_test_instance=reader.flag("on_test_instance", default=False),
         any_level=reader.flag("any_level", default=False),
         minimum_gap_days=reader.days("minimum_gap_days"),
+        needs_fresh_payments=reader.optional_flag("needs_fresh_payments"),
     )
 
 
@@ -186,6 +197,9 @@ class _Reader:
         if not isinstance(value, list | tuple) or not all(isinstance(item, str) for item in value):
             raise InvalidInput(field=name, value=value, reason="must be a list of texts")
         return tuple(value)
+
+    def optional_flag(self, name: str) -> bool | None:
+        return None if self.data.get(name) is None else self.flag(name, default=False)
 
     def flag(self, name: str, *, default: bool) -> bool:
         value = self.data.get(name, default)

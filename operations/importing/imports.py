@@ -18,9 +18,9 @@ from operations.importing.guesses import check_complete, guess
 from operations.importing.marks import plan_tags
 from operations.importing.money import plan_payments
 from operations.importing.people import plan_contacts, plan_customers
-from operations.importing.plans import Notice
+from operations.importing.plans import Companies, Notice
 from operations.importing.records import Bad
-from store import imports, journal, settings
+from store import freshness, imports, journal, settings
 from workflow.errors import InvalidInput, RelanceError
 
 if TYPE_CHECKING:
@@ -190,6 +190,9 @@ def import_file(
             plan.write(conn, progress)
             counts = {"kind": mapping.kind, "sha256": understood.sha256, "added": plan.added, "changed": plan.changed}
             journal.write(conn, "import", 0, {name: (None, value) for name, value in counts.items()})
+        if writes and not bad and mapping.kind == "payments":
+            known = Companies(conn, reading.records)
+            freshness.heard(conn, {known.ids[known.of(record)] for record in reading.records}, "import")
     return Imported(
         kind=mapping.kind,
         file=understood.sheet.name,

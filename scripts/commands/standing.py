@@ -111,6 +111,9 @@ def _queues(out: Out, found: Status) -> None:
     out.print(
         f"{queues.due_runs} runs to begin, {queues.undecided} candidates undecided, {queues.due_effects} effects due."
     )
+    for code, detail in found.stale.items():
+        text = f"Payment data of {code}: {detail}. Firmer reminders wait: relance heartbeat {code}, or import them."
+        out.print(printing.clean(text), style="yellow")
     if found.undated:
         counts = ", ".join(f"{code} {count}" for code, count in found.undated.items())
         out.print(f"Invoices without a due date, never chased: {printing.clean(counts)}", style="yellow")

@@ -22,6 +22,7 @@ from operations.accounts import save_account
 from operations.companies import save_company
 from operations.customers import save_contact, save_customer
 from operations.explain import explain
+from operations.heartbeat import heartbeat
 from operations.lookup import find_invoice, find_rule
 from operations.resolve import resolve
 from operations.rules import activate, deactivate, save_rule
@@ -31,6 +32,7 @@ from operations.users import save_user
 from store import settings as instance
 from store.claims import GATES, REACHABLE
 from store.connection import connect
+from store.hints import decidable
 from store.replays import Which
 from tests import witness
 from workers.broker import RedisHints
@@ -74,7 +76,8 @@ SELECT 'run ' || id || ': ' || state FROM runs n
         OR ((closed_at IS NOT NULL OR (state = 'due' AND held_because IS NOT NULL)) AND reported_at IS NULL
             AND hinted_until < clock_timestamp() + interval '1 min'))
 UNION ALL
-SELECT 'chunk ' || number || ' of run ' || run_id FROM chunks WHERE open AND {_AT_HOME}
+SELECT 'chunk ' || number || ' of run ' || run_id FROM chunks
+ WHERE open AND {_AT_HOME} AND EXISTS (SELECT FROM runs n WHERE n.id = run_id AND {decidable("n")})
 UNION ALL
 SELECT 'reminder ' || id || ': ' || state FROM reminders r
  WHERE state IN ('claimed', 'armed')
@@ -304,6 +307,12 @@ class Story:
                 conn, company="NORD", reference=reference, reversed_on=self.today, because="sent back by the bank",
                 by=MARIE, today=self.today,
             )  # fmt: skip
+        return self
+
+    def heartbeat(self) -> Self:
+        """Whoever books the payments says that all are here."""
+        with connect(self.url) as conn:
+            heartbeat(conn, company="NORD", by=MARIE)
         return self
 
     def dispute(self, number: str) -> Self:
