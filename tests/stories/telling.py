@@ -86,7 +86,7 @@ UNION ALL
 SELECT 'effect of reminder ' || reminder_id FROM effects
  WHERE open AND not_before <= clock_timestamp() AND {_AT_HOME}
 """
-_MACHINE_TIME_GOES_ON = (
+MACHINE_TIME_GOES_ON = (
     """
     UPDATE reminders SET not_before = not_before - %(by)s::interval, deferred_at = deferred_at - %(by)s::interval
      WHERE open AND state = 'due'
@@ -256,7 +256,7 @@ class Story:
     def minutes_later(self, minutes: float) -> Self:
         """Machine time goes on (back-off, tokens, held queues), business time stands still."""
         with connect(self.url) as conn:
-            for statement in _MACHINE_TIME_GOES_ON:
+            for statement in MACHINE_TIME_GOES_ON:
                 conn.execute(statement.encode(), {"by": f"{minutes} minutes"})
         return self.rest()
 
