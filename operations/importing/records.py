@@ -105,9 +105,9 @@ def settled(mapping: Mapping, sheet: Sheet) -> Mapping:
     return mapping
 
 
-_EITHER: Final = {True: "the day or the month first", False: "a decimal comma or a decimal point"}
 _ORDER_WORDS: Final = {"dmy": " (day, month, year)", "mdy": " (month, day, year)", "ymd": " (year, month, day)"}
-_SAY: Final = {True: "say dates: dmy or mdy", False: "say decimal: comma or point"}
+_EITHER: Final = {True: "the day or the month first", False: "a decimal comma or a decimal point"}
+_SAY: Final = {True: "say --dates dmy or mdy", False: "say --decimal comma or point"}
 
 
 def read(sheet: Sheet, mapping: Mapping) -> Reading:
