@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 import re
+from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -12,7 +14,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.faults.book import Block, Book, Customer, Invoice, Round, Timeline, day_of
-from tests.faults.chaos import Wanted, run, times
+from tests.faults.catalogue import FAULTS, NOT_YET
+from tests.faults.chaos import LOSSES, Wanted, run, times
 from tests.faults.checker import Judge
 from tests.faults.ledgers import Attempt, Ledgers, Reminder, Taken
 from tests.faults.mailserver import Refusal
@@ -24,7 +27,10 @@ from workers.steps import STEPS, WATCHERS
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from tests.faults.chaos import Outcome
     from tests.faults.checker import Verdict
+    from tests.faults.proxy import AtCommit, Transaction
+    from tests.faults.services import Loss
 
 ROOT = Path(__file__).resolve().parents[1]
 SEED = 11
@@ -56,6 +62,61 @@ def test_nobody_is_mailed_twice_or_missed_in_an_hour() -> None:
     outcome = run(Wanted(seed=seed, rounds=120, chaos_s=15, customers=110))
     assert outcome.verdict.violations == (), "\n".join(lines(outcome))
     assert (outcome.deaths.total() > 200, outcome.verdict.mails > 2000) == (True, True), as_json(outcome)
+
+
+# One thing alone, for certain: a few seconds of it each.
+SMALL = Wanted(seed=SEED, rounds=1, chaos_s=4, customers=30, rates={}, planned=False)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("step", STEPS)
+def test_a_process_killed_at_a_step_costs_no_mail_and_doubles_none(step: str) -> None:
+    kept(replace(SMALL, plans=(f"{step} 1 KILL",)), {step: 1})
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("step", ["claimed", "uploaded", "armed", "at_dot", "dot_written", "answered"])
+def test_a_process_frozen_for_longer_than_its_lease_sends_nothing_late(step: str) -> None:
+    outcome = kept(replace(SMALL, chaos_s=9, plans=(f"{step} 1 STOP",)), {})
+    assert outcome.freezes[step] > 0
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("transaction", ["arms", "sends"])
+@pytest.mark.parametrize("then", ["killed before it", "killed after it"])
+def test_a_process_killed_around_a_commit_costs_no_mail_and_doubles_none(
+    transaction: Transaction, then: AtCommit
+) -> None:
+    outcome = kept(replace(SMALL, rates={"at commit": 1.0}, commits=((transaction, then),)), {})
+    assert outcome.troubles[f"commit: {then}: {transaction}"] > 0
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("loss", LOSSES)
+def test_a_lost_service_costs_no_mail_and_doubles_none(loss: Loss) -> None:
+    outcome = kept(replace(SMALL, rates={"lose a service": 1.0}, losses=(loss,)), {})
+    assert outcome.losses[loss] > 0
+
+
+def kept(wanted: Wanted, deaths: dict[str, int]) -> Outcome:
+    """The run, in which everything held and that many at least died at these steps."""
+    outcome = run(wanted)
+    shown = "\n".join(lines(outcome))
+    assert outcome.verdict.violations == (), shown
+    died: Counter[str] = Counter()
+    for place, count in outcome.deaths.items():
+        died[place.partition(": ")[2]] += count
+    assert all(died[step] >= count for step, count in deaths.items()), shown
+    return outcome
+
+
+def test_every_fault_of_the_design_has_its_test() -> None:
+    for fault, tests in FAULTS.items():
+        assert tests, fault
+        for test in tests:
+            file, _, name = test.partition("::")
+            assert f"def {name}(" in (ROOT / "tests" / file).read_text(encoding="utf-8"), f"{fault}: {test}"
+    assert FAULTS.keys().isdisjoint(NOT_YET)
 
 
 def test_all_timers_are_scaled_by_one_factor() -> None:

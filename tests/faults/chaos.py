@@ -35,7 +35,7 @@ from workers.broker import RedisHints
 from workers.settings import Settings, check
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from operations.resolve import Answer
     from scripts.embedded import Servers
@@ -60,7 +60,7 @@ _RATES: Final = {
     "kill worker": 0.1, "kill scheduler": 0.04, "freeze worker": 0.06, "freeze scheduler": 0.03, "stop worker": 0.06,
     "at commit": 0.3, "cut mail": 0.06, "cut database": 0.04, "double hints": 0.5, "lose a service": 0.2,
 }  # fmt: skip
-_LOSSES: Final[tuple[Loss, ...]] = (
+LOSSES: Final[tuple[Loss, ...]] = (
     "redis flushed", "postgres stopped at once", "redis killed", "postgres killed", "redis frozen",
     "redis restarted empty", "redis out of memory",
 )  # fmt: skip
@@ -87,7 +87,11 @@ def times(factor: float) -> Settings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """`customers`: new ones a round; `chaos_s`: for how long a round's trouble lasts."""
+    """`customers`: new ones a round; `chaos_s`: for how long a round's trouble lasts.
+
+    `rates`: what happens how often a second; `planned`: processes die at steps, chosen by chance; `plans`: these
+    instead, each for one process that may meet the step; `commits`: these alone are met.
+    """
 
     seed: int
     rounds: int
@@ -95,6 +99,11 @@ class Wanted:
     customers: int
     factor: float = 1.0
     naive: bool = False
+    rates: Mapping[str, float] = field(default_factory=lambda: _RATES)
+    losses: tuple[Loss, ...] = LOSSES
+    planned: bool = True
+    plans: tuple[str, ...] = ()
+    commits: tuple[tuple[Transaction, AtCommit], ...] = ()
 
 
 @dataclass(slots=True, kw_only=True)
@@ -220,14 +229,14 @@ def _set(stack: contextlib.ExitStack, wanted: Wanted, settings: Settings, server
         business=business,
         book=book,
         chance=chance,
-        losses=_in_turn(chance),
+        losses=_in_turn(wanted.losses, chance),
     )
 
 
-def _in_turn(chance: random.Random) -> Iterator[Loss]:
+def _in_turn(losses: Sequence[Loss], chance: random.Random) -> Iterator[Loss]:
     """Each loss once before any comes again."""
     while True:
-        yield from chance.sample(_LOSSES, len(_LOSSES))
+        yield from chance.sample(losses, len(losses))
 
 
 def _open_trade(servers: Servers, settings: Settings, sink: Sink, port: int, wanted: Wanted) -> None:
@@ -250,7 +259,8 @@ def _round(stage: _Stage, number: int) -> None:
     stage.book.open_customers(url, stage.wanted.customers, day)
     with connect(url) as conn:
         start = clock(conn)
-    stage.troop.stir()
+    if stage.wanted.planned or stage.wanted.plans:
+        stage.troop.stir(stage.wanted.plans)
     with connect(url) as conn:
         set_business_clock(
             conn, datetime.combine(day, datetime.min.time(), PARIS).replace(hour=9, minute=30), by="system"
@@ -286,7 +296,7 @@ def _trouble(stage: _Stage) -> None:
         stage.troop.tend()
         _time_goes_on(stage, time.monotonic() - last)
         passed, last = time.monotonic() - last, time.monotonic()
-        for what, rate in _RATES.items():
+        for what, rate in stage.wanted.rates.items():
             if stage.chance.random() < rate * min(passed, 1):
                 _happen(stage, what)
 
@@ -303,8 +313,10 @@ def _happen(stage: _Stage, what: str) -> None:
         case "stop" if not naive_way:
             stage.troop.terminate(role)
         case "at":
-            transaction = "any" if naive_way else stage.chance.choice(_TRANSACTIONS)
-            stage.database_proxy.at_next_commit(transaction, stage.chance.choice(_COMMITS))
+            wanted = stage.wanted.commits or [
+                (transaction, then) for transaction in (("any",) if naive_way else _TRANSACTIONS) for then in _COMMITS
+            ]
+            stage.database_proxy.at_next_commit(*stage.chance.choice(wanted))
         case "cut":
             (stage.mail_proxy if rest == "mail" else stage.database_proxy).cut_all()
         case "double" if not naive_way:

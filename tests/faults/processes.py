@@ -71,6 +71,7 @@ class Troop:
         self.freezes: dict[str, int] = {}
         self.stops = 0
         self.calm = True
+        self._given: list[str] = []
         self._children = [self._start(place) for place in range(len(self._roles))]
 
     def _start(self, place: int) -> subprocess.Popen[bytes]:
@@ -81,6 +82,10 @@ class Troop:
 
     def _plan(self, role: str) -> str:
         steps = PLANNED[role]
+        for plan in self._given:
+            if plan.split()[0] in steps:
+                self._given.remove(plan)
+                return plan
         # Without schedulers nothing would begin: most of them are met by the other troubles only.
         unplanned = 0.6 if role == "scheduler" else 0.15
         if self.calm or not steps or self._chance.random() < unplanned:
@@ -164,9 +169,10 @@ class Troop:
         self.tend()
         self._replace()
 
-    def stir(self) -> None:
-        """All have plans again."""
-        self.calm = False
+    def stir(self, plans: Sequence[str] = ()) -> None:
+        """All have plans again: these, each for one that may meet its step, or by chance where there are none."""
+        self.calm = bool(plans)
+        self._given = list(plans)
         self._replace()
 
     def _replace(self) -> None:

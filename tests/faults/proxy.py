@@ -173,6 +173,7 @@ class MailProxy(Proxy):
                 elif weather.then == "drip":
                     for byte in data:
                         link.to_client.write(bytes([byte]))
+                        await link.to_client.drain()
                         await asyncio.sleep(0.01)
                 else:  # the server has spoken, the client never hears it
                     link.to_client.transport.abort()
