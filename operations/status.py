@@ -10,7 +10,7 @@ import redis
 
 from operations import runs
 from operations.pace import Pace, pace
-from store import breakers, companies, freshness, lookups, rules, settings, standing
+from store import audits, breakers, companies, freshness, lookups, rules, settings, standing
 from store.outbox import REMINDER_STATES
 from workers.broker import QUEUES
 from workers.identity import why_foreign
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from datetime import date
 
     from operations.runs import RunLine
+    from store.audits import LastAudit
     from store.companies import Account, Company
     from store.connection import Connection
     from store.settings import Settings
@@ -78,8 +79,8 @@ class Status:
     """One look. `foreign`: why nothing may be mailed from this host, None where it may.
 
     `days`: each company's business day; `pace`: by open run; `undated`: invoices that no reminder will follow for want
-    of a due date, by company; `stale`: whose payment data are too old for firmer reminders, and since when;
-    `unreadable`: rules that fire for nobody, by title, and why.
+    of a due date, by company; `stale`: whose payment data are too old for firmer reminders, and since when; `audit`:
+    the last one; `unreadable`: rules that fire for nobody, by title, and why.
     """
 
     instance: Settings
@@ -94,6 +95,7 @@ class Status:
     accounts: tuple[AccountStanding, ...]
     undated: dict[str, int]
     stale: dict[str, str]
+    audit: LastAudit | None
     unreadable: dict[str, str]
     next_instants: tuple[NextInstant, ...]
     held: tuple[Held, ...]
@@ -143,6 +145,7 @@ def status(conn: Connection, redis_url: str, *, instance: str = "", ever: bool =
         last_runs=tuple(runs.latest(conn, 5)),
         accounts=tuple(_accounts(conn, companies.accounts(conn), moving, now)),
         undated=standing.undated(conn),
+        audit=audits.last(conn),
         stale={one.code: one.detail for one in freshness.of_companies(conn).values() if one.stale},
         unreadable=unreadable | unfiring,
         next_instants=tuple(coming),

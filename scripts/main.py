@@ -104,6 +104,11 @@ COMMANDS: Final[dict[str, Entry]] = {
     "resume": Entry(
         "scripts.commands.holding:resume", "Let mail leave again.", ('relance resume --because "corrected"',)
     ),
+    "audit": Entry(
+        "scripts.commands.auditing:audit",
+        "Work out anew who should have been reminded.",
+        ("relance audit --days 14",),
+    ),
     "heartbeat": Entry(
         "scripts.commands.heartbeats:heartbeat",
         "Say that a company's payments are all here.",

@@ -97,6 +97,19 @@ UPDATE runs SET hinted_until = clock_timestamp() + make_interval(secs => %(alive
 RETURNING id
 """
 
+# An audit of many invoices takes minutes: it is not given to another worker before it must have failed.
+_AUDITS = """
+UPDATE audits SET hinted_until = clock_timestamp() + interval '1 hour'
+ WHERE id = ANY(ARRAY(SELECT id FROM audits WHERE finished_at IS NULL AND hinted_until < clock_timestamp()
+                       ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED))
+RETURNING id
+"""
+
+
+def due_audits(conn: Connection) -> list[int]:
+    """An audit that is to be made, if there is one."""
+    return [row[0] for row in conn.execute(_AUDITS)]
+
 
 def due_runs(conn: Connection, *, alive_s: float, limit: int = 20) -> list[int]:
     """Runs whose candidates are to be fixed."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import dramatiq
 
 from workers.advance import advance, open_run
+from workers.auditing import make_audit
 from workers.broker import QUEUES
 from workers.closing import close_run
 from workers.effects import apply_effects
@@ -39,10 +40,14 @@ def declare(broker: Broker, office: Office, sender: Sender) -> None:
     def effects(reminder_ids: list[int]) -> None:
         apply_effects(office, reminder_ids)
 
+    def audit(audit_id: int) -> None:
+        make_audit(office, audit_id)
+
     actors: dict[str, Callable[..., None]] = {
         "rule_due": rule_due,
         "advance_chunk": advance_chunk,
         "close_run": close,
+        "audit": audit,
         "send_reminders": send,
         "apply_effects": effects,
     }

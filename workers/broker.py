@@ -23,6 +23,7 @@ QUEUES = {
     "rule_due": "runs",
     "advance_chunk": "runs",
     "close_run": "runs",
+    "audit": "runs",
     "send_reminders": "send",
     "apply_effects": "effects",
 }

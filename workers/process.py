@@ -25,7 +25,7 @@ from workers.broker import QUEUES, RedisHints, make_broker
 from workers.log import log
 from workers.office import Office
 from workers.relay import relay
-from workers.scheduler import ClockWatch, fire_unless_jumped
+from workers.scheduler import ClockWatch, fire_unless_jumped, plan_audit
 from workers.sender import Sender
 from workers.sending import settle
 from workers.sweep import PARTS
@@ -107,6 +107,8 @@ def schedule(settings: Settings, stop: threading.Event) -> None:
                 with _going_on("schedule"):
                     watch = watch or _watch(connections)
                     fire_unless_jumped(connections, watch, instance=settings.instance)
+                with _going_on("audit"):
+                    plan_audit(connections, instance=settings.instance)
             if now >= next_sweep:
                 next_sweep = now + settings.sweep_s
                 for name, part in PARTS.items():

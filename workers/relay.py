@@ -66,6 +66,7 @@ def _take(
                 ("advance_chunk", chunk) for chunk in hints.open_chunks(conn, alive_s=alive_s, limit=room["runs"])
             ]
             closing = hints.closing_runs(conn, alive_s=alive_s, patience_s=close_s)
+            taken += [("audit", (audit_id,)) for audit_id in hints.due_audits(conn)]
             taken += [("close_run", (run_id,)) for run_id in closing]
         if room["send"] > 0:
             found = hints.due_reminders(conn, alive_s=alive_s, limit=room["send"] * IDS_A_HINT)

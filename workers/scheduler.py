@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from store import companies, rules, runs, settings
+from store import audits, companies, rules, runs, settings
 from workers.deliveries import boottime
 from workers.identity import is_ours
 from workers.log import log
@@ -87,3 +87,10 @@ def fire_unless_jumped(pool: Pool, watch: ClockWatch, *, instance: str = "") -> 
             reached("run_made")
     watch.accept(now)
     return made
+
+
+def plan_audit(pool: Pool, *, instance: str = "") -> None:
+    """Have the day's audit made, once for all schedulers, where the database is this host's instance."""
+    with pool.connection() as conn:
+        if is_ours(settings.read(conn), instance) and audits.plan(conn):
+            log("audit_planned")

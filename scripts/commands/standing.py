@@ -111,6 +111,11 @@ def _queues(out: Out, found: Status) -> None:
     out.print(
         f"{queues.due_runs} runs to begin, {queues.undecided} candidates undecided, {queues.due_effects} effects due."
     )
+    if found.audit and found.audit.findings:
+        what = printing.count(found.audit.findings, "difference")
+        out.print(f"The audit of {found.audit.on_day} found {what}: relance audit", style="bold red")
+    elif found.audit:
+        out.print(f"The audit of {found.audit.on_day}: nobody who was due was missed.")
     for code, detail in found.stale.items():
         text = f"Payment data of {code}: {detail}. Firmer reminders wait: relance heartbeat {code}, or import them."
         out.print(printing.clean(text), style="yellow")

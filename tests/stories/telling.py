@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time as machine
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time
+from datetime import UTC, date, datetime, time, timedelta
 from typing import TYPE_CHECKING, Any, Self
 from zoneinfo import ZoneInfo
 
@@ -35,6 +35,7 @@ from store.connection import connect
 from store.hints import decidable
 from store.replays import Which
 from tests import witness
+from workers.auditing import audit
 from workers.broker import RedisHints
 from workers.relay import relay
 from workers.scheduler import ClockWatch, fire_unless_jumped
@@ -64,6 +65,8 @@ TEXTS = {
     "fr": {"subject": "Relance {{ level }}", "header": "Bonjour {{ contact.name }},", "footer": "Cordialement"},
 }
 PATIENCE_S = 20.0
+# A story does everything within moments: its audit need not wait, nor doubt what came before what.
+AT_ONCE = {"grace": timedelta(0), "margin": timedelta(0)}
 
 # Another instance's database is at rest once nothing of it is in a worker's hands.
 _AT_HOME = "(SELECT instance_id IS NULL FROM settings)"
@@ -507,6 +510,9 @@ class Story:
         self._nothing_unread("at the end")
         with connect(self.url) as conn:
             witness.check_promises(conn, self.sink, self._seen)
+            conn.commit()
+            found = audit(conn, since=self.now - timedelta(days=60), **AT_ONCE)
+            assert found.findings == (), "the audit, which works it out by itself, misses nobody"
 
     def _nothing_unread(self, moment: str) -> None:
         unread = [(mail.subject, mail.invoices, mail.to) for mail in self._unread]

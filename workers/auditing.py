@@ -1,0 +1,292 @@
+"""The audit: each rule's past instants gone through once more, and the difference to what the runs did.
+
+Reads one snapshot and changes nothing; a scheduler plans one a day, any worker makes it, and its result is a row.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, defaultdict
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+from store import audits, companies, rules, settings
+from workers.log import log
+from workflow.audit import Audit, Finding, as_of, holds, owed
+from workflow.errors import RelanceError
+from workflow.schedule import due_instants
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from datetime import date
+
+    from store.audits import AuditedRun, Became
+    from store.companies import Company
+    from store.connection import Connection
+    from store.rules import SavedRule
+    from store.settings import Settings
+    from workers.office import Office
+    from workflow.audit import Kind, Past, Record
+    from workflow.rules import Rule
+
+# An instant is looked at when its run has had time to begin. What a run saw is between what was a minute before it
+# was opened and a minute after: its snapshot is older than the rows that others committed meanwhile.
+GRACE: Final = timedelta(hours=1)
+MARGIN: Final = timedelta(minutes=1)
+_FIRST_DAYS: Final = timedelta(days=7)
+_NUMBERS: Final = 20
+# What is counted of a mail, by its state.
+_FATES: Final = {
+    "due": "waiting",
+    "claimed": "waiting",
+    "armed": "waiting",
+    "in_doubt": "in_doubt",
+    "failed": "failed",
+    "cancelled": "cancelled",
+}
+_SNAPSHOT = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
+
+
+def make_audit(office: Office, audit_id: int) -> None:
+    """Make the day's audit and keep its result. Made twice, the first is kept."""
+    began = time.monotonic()
+    with office.pool.connection() as conn:
+        before = audits.last(conn)
+    with office.pool.connection() as conn:
+        found = audit(conn, since=before.until if before else None)
+    with office.pool.connection() as conn:
+        audits.keep(conn, audit_id, plain(found), since=found.since, until=found.until)
+    log(
+        "audited",
+        level="error" if found.findings else "info",
+        audit=audit_id,
+        findings=len(found.findings),
+        owed=found.owed,
+        duration_ms=round((time.monotonic() - began) * 1000),
+    )
+
+
+def audit(
+    conn: Connection, *, since: datetime | None = None, grace: timedelta = GRACE, margin: timedelta = MARGIN
+) -> Audit:
+    """Go through the active rules' instants after `since` (by default of the last seven days), up to `grace` ago.
+
+    The connection must not be in a transaction: it is one snapshot.
+    """
+    with conn.transaction():
+        conn.execute(_SNAPSHOT)
+        here = settings.read(conn)
+        until = here.business_now - grace
+        since = until - _FIRST_DAYS if since is None else min(since, until)
+        return _Look(conn, here, since, until, margin).result()
+
+
+def plain(found: Audit) -> dict[str, Any]:
+    """The audit as JSON keeps it: instants in ISO 8601."""
+
+    def ready(value: object) -> object:
+        if isinstance(value, datetime):
+            return value.isoformat()
+        if isinstance(value, dict):
+            return {key: ready(one) for key, one in value.items()}
+        return [ready(one) for one in value] if isinstance(value, list | tuple) else value
+
+    return {name: ready(value) for name, value in asdict(found).items()}
+
+
+@dataclass(slots=True)
+class _Watched:
+    """A rule with its runs, the latest first. `missed_at`: the last instant for which there is no run."""
+
+    saved: SavedRule
+    runs: list[AuditedRun]
+    missed_at: datetime | None = None
+    pinned: dict[int, Rule] = field(default_factory=dict)
+
+
+class _Look:
+    """One audit on its way."""
+
+    def __init__(self, conn: Connection, here: Settings, since: datetime, until: datetime, margin: timedelta) -> None:
+        self._conn = conn
+        self._here = here
+        self._since = since
+        self._until = until
+        self._margin = margin
+        self._now = settings.database_now(conn)
+        self._titles = audits.tag_titles(conn)
+        self._sellers = companies.companies(conn)
+        self._became: Counter[str] = Counter()
+        self._found: dict[tuple[Kind, int, datetime, int | None, str], list[str]] = defaultdict(list)
+        self._notes: list[str] = []
+        self._invoices = 0
+        self._rules: dict[int, list[_Watched]] = defaultdict(list)  # by company
+        if here.stopped_because:
+            self._notes.append(f"all mail is stopped: {here.stopped_because}")
+        self._watch()
+
+    def result(self) -> Audit:
+        for company_id, watched in self._rules.items():
+            self._company(self._sellers[company_id], watched)
+        runs = [run for watched in self._rules.values() for each in watched for run in each.runs]
+        self._evidence(runs)
+        return Audit(
+            since=self._since,
+            until=self._until,
+            rules=sum(map(len, self._rules.values())),
+            runs=len(runs),
+            invoices=self._invoices,
+            owed=self._became.total(),
+            became=dict(sorted(self._became.items())),
+            findings=tuple(self._findings()),
+            notes=tuple(self._notes),
+        )
+
+    def _watch(self) -> None:
+        """The active rules, their runs, and the instants that made none."""
+        active = [one for one in rules.saved(self._conn) if one.active and one.rule.schedule_lines]
+        by_rule: dict[int, list[AuditedRun]] = defaultdict(list)
+        for run in audits.runs(self._conn, [one.id for one in active], self._since):
+            by_rule[run.rule_id].append(run)
+        for saved in active:
+            if saved.held_because:
+                self._notes.append(f"rule {saved.title} is held: {saved.held_because}")
+                continue
+            found = _Watched(saved, by_rule[saved.id][::-1])
+            for run in found.runs:
+                self._note_run(saved, run)
+            found.missed_at = self._missed(found)
+            self._rules[saved.company_id].append(found)
+
+    def _note_run(self, saved: SavedRule, run: AuditedRun) -> None:
+        if run.held_because:
+            self._notes.append(f"run {run.id} of {saved.title} is held: {run.held_because}")
+        elif run.state in {"refused", "failed"}:
+            self._notes.append(f"run {run.id} of {saved.title}: {run.state}")
+        elif run.state == "due":
+            self._notes.append(f"run {run.id} of {saved.title} has not begun")
+
+    def _missed(self, watched: _Watched) -> datetime | None:
+        saved = watched.saved
+        clock = self._sellers[saved.company_id].clock
+        after = max(self._since, saved.counting_from, *(run.due_at for run in watched.runs[:1]))
+        if after >= self._until or self._here.stopped_because or any(run.held_because for run in watched.runs):
+            return None
+        try:
+            lines = saved.rule.schedule_lines
+            return max((at for line in lines for at in due_instants(line, clock, after, self._until)), default=None)
+        except RelanceError as error:
+            self._notes.append(f"the schedule of {saved.title} cannot be read: {error}")
+            return None
+
+    def _company(self, company: Company, watched: Sequence[_Watched]) -> None:
+        opened = [run for each in watched for run in each.runs if run.opened_at]
+        run_ids = [run.id for run in opened]
+        since = min((run.opened_at for run in opened if run.opened_at), default=self._now) - self._margin
+        undecided = audits.undecided(self._conn, run_ids)
+        for page in audits.records(self._conn, company.id, since):
+            said = audits.became(self._conn, run_ids, [record.id for record in page])
+            self._invoices += len(page)
+            for record in page:
+                if record.columns["balance"] != record.balance:
+                    told = f"{record.columns['balance']}, not {record.balance}"
+                    self._found["balance", 0, self._until, None, f"{company.code}: {told}"].append(record.number)
+                for each in watched:
+                    self._invoice(company, each, record, said, undecided)
+
+    def _invoice(
+        self,
+        company: Company,
+        watched: _Watched,
+        record: Record,
+        said: dict[tuple[int, int], Became],
+        undecided: set[tuple[int, int]],
+    ) -> None:
+        saved = watched.saved
+        if watched.missed_at:
+            current = as_of(record, self._now, self._titles)
+            if current and owed(current, saved.rule, company.day(watched.missed_at)):
+                self._became["no_run"] += 1
+                self._found["no_run", saved.id, watched.missed_at, None, ""].append(record.number)
+        seen_later = False
+        for run in watched.runs:
+            key = run.id, record.id
+            seen = key in said or key in undecided
+            if run.opened_at and run.state in {"open", "closed"}:
+                self._in_run(company, watched, record, run, said.get(key), seen=seen, seen_later=seen_later)
+            seen_later = seen_later or seen
+
+    def _in_run(
+        self,
+        company: Company,
+        watched: _Watched,
+        record: Record,
+        run: AuditedRun,
+        said: Became | None,
+        *,
+        seen: bool,
+        seen_later: bool,
+    ) -> None:
+        if run.opened_at is None:
+            return
+        day = company.day(run.due_at if self._here.clock_is_set else run.opened_at)
+        moments = {run.opened_at + self._margin, run.opened_at - self._margin}
+        pasts = [past for at in moments if (past := as_of(record, at, self._titles))]
+        rule = self._pinned(watched, run.rule_version)
+        if len(pasts) < len(moments) or not all(owed(past, rule, day) for past in pasts):
+            return
+        fate = self._fate(record, said, pasts, day, seen=seen)
+        if fate == "missing" and seen_later:
+            fate = "by_a_later_run"
+        self._became[fate] += 1
+        if fate in {"missing", "unfounded"}:
+            detail = said.reason if said else ""
+            kind: Kind = "missing" if fate == "missing" else "unfounded"
+            self._found[kind, watched.saved.id, run.due_at, run.id, detail].append(record.number)
+
+    def _fate(
+        self,
+        record: Record,
+        said: Became | None,
+        pasts: Sequence[Past],
+        day: date,
+        *,
+        seen: bool,
+    ) -> str:
+        """What became of an invoice that was owed a reminder."""
+        if said is None:
+            return "waiting" if seen else "missing"
+        if said.reason != "reminded":
+            current = as_of(record, self._now, self._titles)
+            so = any(holds(said.reason, past, day) for past in (*pasts, *([current] if current else ())))
+            return "left_out" if so else "unfounded"
+        if said.state == "sent":
+            return "reminded" if said.outcome == "accepted" else "withdrawn"
+        return _FATES.get(said.state or "", "waiting")
+
+    def _pinned(self, watched: _Watched, version: int) -> Rule:
+        if version not in watched.pinned:
+            watched.pinned[version] = rules.pinned(self._conn, watched.saved.id, version).rule
+        return watched.pinned[version]
+
+    def _evidence(self, runs: Iterable[AuditedRun]) -> None:
+        by_id = {run.id: run for run in runs}
+        for run_id, numbers in audits.without_evidence(self._conn, by_id).items():
+            run = by_id[run_id]
+            self._found["no_evidence", run.rule_id, run.due_at, run_id, ""] += numbers
+
+    def _findings(self) -> Iterable[Finding]:
+        saved = {each.saved.id: each.saved for watched in self._rules.values() for each in watched}
+        for (kind, rule_id, due_at, run_id, detail), numbers in sorted(self._found.items(), key=lambda one: one[0][:3]):
+            rule = saved.get(rule_id)
+            yield Finding(
+                kind=kind,
+                company=self._sellers[rule.company_id].code if rule else detail.partition(":")[0],
+                rule=rule.title if rule else "",
+                due_at=due_at,
+                run_id=run_id,
+                invoices=tuple(numbers[:_NUMBERS]),
+                count=len(numbers),
+                detail=detail,
+            )

@@ -1,0 +1,225 @@
+"""Independent completeness: who should have been reminded by now, told from the ledger and the journal alone.
+
+Straightforward on purpose, and no part of it is the decision's own: a fault of the decision, of a filter's SQL or of a
+lost row shows here as a difference. Where it cannot know, it does not accuse.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from workflow.facts import CustomerFacts, InvoiceFacts
+from workflow.filters import matches
+from workflow.machine import LAST_LEVEL
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from workflow.rules import Rule
+
+Kind = Literal["no_run", "missing", "unfounded", "no_evidence", "balance"]
+
+FINDINGS: Final[dict[Kind, str]] = {
+    "no_run": "the rule was due and made no run",
+    "missing": "was due for a reminder, and the run did not look at it",
+    "unfounded": "was left out for a reason that is not so",
+    "no_evidence": "counts as sent, and no server's answer is on record",
+    "balance": "its balance is not what the ledger says",
+}
+
+# (at, {column: [old, new]}), the newest first.
+Changes = tuple[tuple[datetime, "Mapping[str, Sequence[Any]]"], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pause:
+    """Made at, lifted at (None: not yet), and its last day."""
+
+    created_at: datetime
+    lifted_at: datetime | None
+    until_on: date
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """An open invoice as it stands now, with all that changed since. `payments`: (recorded at, amount).
+
+    `columns` and `customer` hold the rows' columns by name; `tags` and `customer_tags` ids.
+    """
+
+    id: int
+    number: str
+    created_at: datetime
+    columns: Mapping[str, Any]
+    customer: Mapping[str, Any]
+    tags: frozenset[int]
+    customer_tags: frozenset[int]
+    payments: tuple[tuple[datetime, Decimal], ...]
+    pauses: tuple[Pause, ...]
+    changes: Changes
+    customer_changes: Changes
+
+    @property
+    def balance(self) -> Decimal:
+        """What is left to pay by the ledger."""
+        total: Decimal = self.columns["total"]
+        return total - sum((amount for _, amount in self.payments), Decimal(0))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Past:
+    """An invoice as it stood at one moment."""
+
+    facts: InvoiceFacts
+    paused_until: date | None
+    ever_paused: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """Something that should not be. `run_id` None: there was no run. `invoices`: numbers, the first of `count`."""
+
+    kind: Kind
+    company: str
+    rule: str
+    due_at: datetime
+    run_id: int | None
+    invoices: tuple[str, ...]
+    count: int
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Audit:
+    """What was looked at, and the difference. `since`, `until`: the rules' instants between them.
+
+    `owed`: how many reminders were due in these runs by the audit's own reckoning; `became`: what became of them, by a
+    word. `notes`: what keeps reminders back, visibly, beside single invoices.
+    """
+
+    since: datetime
+    until: datetime
+    rules: int
+    runs: int
+    invoices: int
+    owed: int
+    became: Mapping[str, int]
+    findings: tuple[Finding, ...]
+    notes: tuple[str, ...] = field(default=())
+
+
+def as_of(record: Record, moment: datetime, titles: Mapping[int, str]) -> Past | None:
+    """The invoice as it stood then: changes since undone, its balance summed from the ledger. None: not there yet."""
+    if record.created_at > moment:
+        return None
+    columns, tags = _undone(dict(record.columns), set(record.tags), record.changes, moment)
+    customer, customer_tags = _undone(dict(record.customer), set(record.customer_tags), record.customer_changes, moment)
+    paid = sum((amount for at, amount in record.payments if at <= moment), Decimal(0))
+    behind = columns["before_settled"] or columns["state"]
+    standing = [
+        pause.until_on
+        for pause in record.pauses
+        if pause.created_at <= moment and (pause.lifted_at is None or pause.lifted_at > moment)
+    ]
+    facts = InvoiceFacts(
+        id=record.id,
+        number=columns["number"],
+        company=columns["company"],
+        customer=CustomerFacts(
+            id=columns["customer_id"],
+            number=customer["number"],
+            name="",
+            kind=customer["kind"],
+            row_version=0,
+            excluded=customer["excluded"],
+            held_because=customer["held_because"],
+            tags=frozenset(titles[one] for one in customer_tags if one in titles),
+        ),
+        state=columns["state"],
+        level=int(behind.removeprefix("level_")[0]),
+        cycle=columns["cycle"],
+        row_version=0,
+        commercial_state=columns["commercial_state"],
+        currency=columns["currency"],
+        total=Decimal(columns["total"]),
+        balance=Decimal(columns["total"]) - paid,
+        issued_on=_day(columns["issued_on"]),
+        due_on=columns["due_on"] and _day(columns["due_on"]),
+        last_reminded_on=columns["last_reminded_on"] and _day(columns["last_reminded_on"]),
+        payment_method=columns["payment_method"],
+        factored=columns["factored"],
+        held_because=columns["held_because"],
+        tags=frozenset(titles[one] for one in tags if one in titles),
+    )
+    return Past(facts=facts, paused_until=max(standing, default=None), ever_paused=bool(record.pauses))
+
+
+def owed(past: Past, rule: Rule, day: date) -> bool:
+    """Whether the rule was to remind of this invoice that day: selected, unpaid, overdue, idle, nobody against it."""
+    invoice = past.facts
+    if not matches(rule.filter, invoice, day) or invoice.balance <= 0 or invoice.commercial_state != "open":
+        return False
+    if invoice.customer.excluded or invoice.held_because or invoice.customer.held_because:
+        return False
+    if past.paused_until is not None and past.paused_until >= day:
+        return False
+    if not rule.counts:
+        return True
+    return (
+        invoice.state == f"level_{invoice.level}"
+        and invoice.level < LAST_LEVEL
+        and (rule.level is None or rule.level == invoice.level)
+        and invoice.due_on is not None
+        and invoice.due_on < day
+        and (invoice.last_reminded_on is None or invoice.last_reminded_on < day)
+        and not invoice.factored
+    )
+
+
+# Whether a reason for which an invoice was left out was so; those that the audit cannot look into are not among them.
+_HOLDS: Final[dict[str, Callable[[Past, date], bool]]] = {
+    "paid": lambda past, _: past.facts.balance <= 0 or past.facts.commercial_state == "paid",
+    "no_balance": lambda past, _: past.facts.balance <= 0,
+    "cancelled": lambda past, _: past.facts.commercial_state == "cancelled",
+    "disputed": lambda past, _: past.facts.commercial_state == "disputed",
+    "refused": lambda past, _: past.facts.commercial_state == "refused",
+    "no_due_date": lambda past, _: past.facts.due_on is None,
+    "not_due": lambda past, day: past.facts.due_on is not None and past.facts.due_on >= day,
+    "excluded": lambda past, _: past.facts.customer.excluded,
+    "held": lambda past, _: bool(past.facts.held_because or past.facts.customer.held_because),
+    "factored": lambda past, _: past.facts.factored,
+    "all_sent": lambda past, _: past.facts.level == LAST_LEVEL,
+    "paused": lambda past, _: past.ever_paused,
+    "promised": lambda past, _: past.ever_paused,
+    "customer_paused": lambda past, _: past.ever_paused,
+}
+
+
+def holds(reason: str, past: Past, day: date) -> bool:
+    """Whether a reason for which an invoice was left out was so; true for one that the audit cannot look into."""
+    return reason not in _HOLDS or _HOLDS[reason](past, day)
+
+
+def _undone(
+    columns: dict[str, Any], tags: set[int], changes: Changes, moment: datetime
+) -> tuple[dict[str, Any], set[int]]:
+    """Take back what changed after the moment, the newest first."""
+    for at, change in changes:
+        if at <= moment:
+            break
+        for name, (old, new) in change.items():
+            if name in {"tag", "tag_id"}:
+                tags.discard(new)
+                if old is not None:
+                    tags.add(old)
+            elif name in columns:
+                columns[name] = old
+    return columns, tags
+
+
+def _day(value: date | str) -> date:
+    """A day as a row has it, or as the journal writes it."""
+    return value if isinstance(value, date) else date.fromisoformat(value)
