@@ -106,7 +106,16 @@ CREATE TABLE account_tokens (
     refilled_at timestamptz NOT NULL
 );
 
--- So does the breaker: five failures in a row to connect or to log in open it, until one mail gets through as a probe.
+-- The same for each recipients' domain, of a company that limits them.
+CREATE TABLE domain_tokens (
+    company_id  bigint NOT NULL REFERENCES companies,
+    domain      text NOT NULL,
+    tokens      double precision NOT NULL,
+    refilled_at timestamptz NOT NULL,
+    PRIMARY KEY (company_id, domain)
+);
+
+-- The breaker stands apart too: five failures in a row to connect or to log in open it, until one mail gets through as a probe.
 CREATE TABLE account_breakers (
     account_id bigint PRIMARY KEY REFERENCES mail_accounts ON DELETE CASCADE,
     failures   integer NOT NULL DEFAULT 0,

@@ -32,10 +32,7 @@ SELECT id, name, from_name, from_address, host, port, security, ca_file, usernam
        per_minute, held_because, auth, doubt_policy, evidence, key_header, key_hours
   FROM mail_accounts ORDER BY id LIMIT 10000
 """
-_SPEND = """
-INSERT INTO account_tokens AS t (account_id, tokens, refilled_at)
-VALUES (%(account_id)s, %(burst)s::float8 - %(wanted)s::float8, clock_timestamp())
-ON CONFLICT (account_id) DO UPDATE
+_BUCKET = """
    SET tokens = least(%(burst)s::float8,
                       t.tokens + extract(epoch FROM clock_timestamp() - t.refilled_at) * %(per_minute)s::float8 / 60)
                 - %(wanted)s::float8,
@@ -44,6 +41,18 @@ ON CONFLICT (account_id) DO UPDATE
              t.tokens + extract(epoch FROM clock_timestamp() - t.refilled_at) * %(per_minute)s::float8 / 60)
        >= %(wanted)s::float8
 RETURNING tokens
+"""
+_SPEND = f"""
+INSERT INTO account_tokens AS t (account_id, tokens, refilled_at)
+VALUES (%(account_id)s, %(burst)s::float8 - %(wanted)s::float8, clock_timestamp())
+ON CONFLICT (account_id) DO UPDATE
+{_BUCKET}
+"""
+_SPEND_OF_DOMAIN = f"""
+INSERT INTO domain_tokens AS t (company_id, domain, tokens, refilled_at)
+VALUES (%(company_id)s, %(domain)s::text, %(burst)s::float8 - %(wanted)s::float8, clock_timestamp())
+ON CONFLICT (company_id, domain) DO UPDATE
+{_BUCKET}
 """
 
 
@@ -157,3 +166,17 @@ def spend_tokens(conn: Connection, account: Account, wanted: int) -> bool:
         "burst": max(1, account.per_minute // 6),
     }
     return conn.execute(_SPEND, parameters).fetchone() is not None
+
+
+def spend_domain_token(conn: Connection, company: Company, domain: str) -> bool:
+    """Take the token of one mail from what the company lets go to a recipient's domain; False: not now."""
+    if company.domain_per_minute is None:
+        return True
+    parameters: dict[str, Any] = {
+        "company_id": company.id,
+        "domain": domain.lower(),
+        "wanted": 1,
+        "per_minute": company.domain_per_minute,
+        "burst": max(1, company.domain_per_minute // 6),
+    }
+    return conn.execute(_SPEND_OF_DOMAIN, parameters).fetchone() is not None

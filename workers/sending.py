@@ -32,13 +32,14 @@ from workflow.errors import InvalidInput, RelanceError
 from workflow.windows import is_open, next_open
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import date, datetime
 
     from store.claims import Claimed
     from store.companies import Account, Company
     from store.connection import Connection
     from store.rules import PinnedRule
+    from store.settings import Settings
     from workers.deliveries import Delivery
     from workers.office import Office
     from workers.sender import Sender
@@ -101,11 +102,7 @@ def _claim(office: Office, ids: Sequence[int]) -> list[_Wanted]:
     with office.pool.connection() as conn:
         here = settings.read(conn)
         sellers = companies.companies(conn)
-        for company_id in claims.companies_of(conn, ids):
-            window = sellers[company_id].window
-            if not is_open(window, here.business_now):
-                pause = (next_open(window, here.business_now) - here.business_now).total_seconds()
-                claims.wait_for_window(conn, ids, company_id, 3600 if here.clock_is_set else pause)
+        _mind_windows(conn, here, sellers, ids)
         claimed = claims.claim(conn, ids, lease_s=office.settings.lease_s)
         if not claimed:
             return []
@@ -140,6 +137,10 @@ def _claim(office: Office, ids: Sequence[int]) -> list[_Wanted]:
                 # Nothing is dropped from a mail that was ever in doubt: it may have arrived as it was.
                 if not due.kept or (due.dropped and one.ever_in_doubt):
                     continue
+                pause_s = servers.domain_pause_s(company, account, here.redirect_to or _address(due))
+                if pause_s is not None:
+                    outcomes.give_back(conn, one.id, one.fence, wait_s=pause_s)
+                    continue
                 listed = [verdict.invoice.id for verdict in due.kept]
                 wanted.append(
                     _Wanted(
@@ -158,6 +159,21 @@ def _claim(office: Office, ids: Sequence[int]) -> list[_Wanted]:
             _let_go(conn, gone, today)
         reached("claiming")
         return wanted
+
+
+def _mind_windows(conn: Connection, here: Settings, sellers: Mapping[int, Company], ids: Sequence[int]) -> None:
+    """Let those wait whose company does not mail now."""
+    for company_id in claims.companies_of(conn, ids):
+        window = sellers[company_id].window
+        if not is_open(window, here.business_now):
+            pause = (next_open(window, here.business_now) - here.business_now).total_seconds()
+            claims.wait_for_window(conn, ids, company_id, 3600 if here.clock_is_set else pause)
+
+
+def _address(due: StillDue) -> str:
+    """Where a mail that is still due goes."""
+    found = due.kept[0].recipient
+    return found.contact.email if found else ""
 
 
 def _password(account: Account) -> str | None:

@@ -1,4 +1,7 @@
-"""What mails tell of their account's server, for all workers: it is left alone, slowed down for, or trusted again."""
+"""Which mails may leave now: a server in trouble is left alone, an account and a domain get no more than so many.
+
+And what mails tell of their account's server, for all workers.
+"""
 
 from __future__ import annotations
 
@@ -10,14 +13,14 @@ from typing import TYPE_CHECKING, assert_never
 import psycopg
 
 from store import breakers, settings
-from store.companies import accounts, spend_tokens
+from store.companies import accounts, spend_domain_token, spend_tokens
 from workers.log import log
 from workflow import limits
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from store.companies import Account
+    from store.companies import Account, Company
     from store.connection import Connection, Pool
     from workers.deliveries import Delivery, Ready
 
@@ -35,6 +38,7 @@ class Servers:
         self._broken = breakers.breakers(conn)
         self._probed: set[int] = set()
         self._refused: Counter[int] = Counter()  # by account: each waits for a token of its own
+        self._crowded: Counter[tuple[int, str]] = Counter()
         self.accounts = accounts(conn)
         if self._broken:
             now = settings.database_now(conn)
@@ -54,6 +58,18 @@ class Servers:
             return None
         self._refused[account.id] += 1
         return 60 / (account.per_minute or 60) * self._refused[account.id]
+
+    def domain_pause_s(self, company: Company, account: Account, address: str) -> float | None:
+        """None where one more mail may leave now for the recipient's domain, else for how long it waits.
+
+        The account's token is given back: another domain's mail may have it. A probe is one mail, and goes.
+        """
+        domain = address.rpartition("@")[2].lower()
+        if account.id in self._probed or spend_domain_token(self._conn, company, domain):
+            return None
+        spend_tokens(self._conn, account, -1)
+        self._crowded[company.id, domain] += 1
+        return 60 / (company.domain_per_minute or 60) * self._crowded[company.id, domain]
 
     def _may_try(self, account: Account) -> bool:
         breaker = self._broken.get(account.id)

@@ -96,6 +96,7 @@ MACHINE_TIME_GOES_ON = (
     """,
     "UPDATE account_breakers SET probe_at = probe_at - %(by)s::interval, slowed_at = slowed_at - %(by)s::interval",
     "UPDATE account_tokens SET refilled_at = refilled_at - %(by)s::interval",
+    "UPDATE domain_tokens SET refilled_at = refilled_at - %(by)s::interval",
     "UPDATE rules SET held_at = held_at - %(by)s::interval",
 )
 
