@@ -12,10 +12,12 @@ from store.claims import GATES, REACHABLE
 from store.freshness import STALE
 
 if TYPE_CHECKING:
+    from typing import LiteralString
+
     from store.connection import Connection
 
 
-def decidable(run: str) -> str:
+def decidable(run: LiteralString) -> LiteralString:
     """Whether the candidates of a run, an alias, may be decided: nobody holds it, payment data are fresh enough."""
     return f"""
     {run}.held_because IS NULL

@@ -437,3 +437,23 @@ def test_a_private_database_is_backed_up_and_restored_in_a_terminal(
 def test_a_file_that_is_no_backup_is_refused_in_one_line(at_home: Callable[..., Result], name: str) -> None:
     result = at_home("restore", name, "--yes", exit_code=1)
     assert len(result.stderr.strip().splitlines()) == 1
+
+
+def test_a_backup_mails_nothing_on_another_host_until_it_is_adopted(
+    at_home: Callable[..., Result], tmp_path: Path
+) -> None:
+    def foreign() -> str | None:
+        told = json.loads(at_home("instance", "show", "--json").stdout)["foreign"]
+        assert told is None or isinstance(told, str)
+        return told
+
+    file = tmp_path / "a.backup"
+    at_home("backup", file)
+    at_home("restore", file, "--replace", "--yes")
+    assert foreign() is None, "the host that it is of goes on with it, once somebody has resumed mail"
+    host = Path(json.loads(at_home("instance", "show", "--json").stdout)["host_setting"].removeprefix("file:"))
+    host.write_text("2f1c5a52-3a86-4c5c-9a7e-6f3f0f8e2b11\n")
+    assert "this host belongs to 2f1c5a52" in str(foreign())
+    assert "NOTHING IS MAILED" in at_home("status").stdout
+    at_home("instance", "adopt", "--because", "the old machine is gone")
+    assert foreign() is None
