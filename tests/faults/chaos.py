@@ -90,7 +90,7 @@ class Wanted:
     """`customers`: new ones a round; `chaos_s`: for how long a round's trouble lasts.
 
     `rates`: what happens how often a second; `planned`: processes die at steps, chosen by chance; `plans`: these
-    instead, each for one process that may meet the step; `commits`: these alone are met.
+    instead, each process once; `commits`: these alone are met; `fair`: mail server and network are.
     """
 
     seed: int
@@ -104,6 +104,7 @@ class Wanted:
     planned: bool = True
     plans: tuple[str, ...] = ()
     commits: tuple[tuple[Transaction, AtCommit], ...] = ()
+    fair: bool = False
 
 
 @dataclass(slots=True, kw_only=True)
@@ -281,15 +282,16 @@ def _round(stage: _Stage, number: int) -> None:
 
 
 def _calm(stage: _Stage, *, calm: bool) -> None:
-    stage.server.calm = stage.mail_proxy.calm = stage.database_proxy.calm = calm
+    stage.database_proxy.calm = calm
+    stage.server.calm = stage.mail_proxy.calm = calm or stage.wanted.fair
 
 
 def _trouble(stage: _Stage) -> None:
     """Let everything go wrong from now on, and for a while after the first mail has left, each thing at its rate."""
     before, last = len(stage.sink.mails()), time.monotonic()
-    until = last + _PATIENCE_S
+    patient = until = last + _PATIENCE_S
     begun = False
-    while time.monotonic() < until:
+    while time.monotonic() < (patient if stage.wanted.plans and not _met(stage) else until):
         if not begun and len(stage.sink.mails()) > before:
             begun, until = True, time.monotonic() + stage.wanted.chaos_s
         time.sleep(0.05)
@@ -299,6 +301,12 @@ def _trouble(stage: _Stage) -> None:
         for what, rate in stage.wanted.rates.items():
             if stage.chance.random() < rate * min(passed, 1):
                 _happen(stage, what)
+
+
+def _met(stage: _Stage) -> bool:
+    """Whether every plan has been met by one process at least."""
+    met = {death.step for death in stage.troop.deaths} | stage.troop.freezes.keys()
+    return all(plan.split()[0] in met for plan in stage.wanted.plans)
 
 
 def _happen(stage: _Stage, what: str) -> None:

@@ -71,7 +71,7 @@ class Troop:
         self.freezes: dict[str, int] = {}
         self.stops = 0
         self.calm = True
-        self._given: list[str] = []
+        self._given: Sequence[str] = ()
         self._children = [self._start(place) for place in range(len(self._roles))]
 
     def _start(self, place: int) -> subprocess.Popen[bytes]:
@@ -84,7 +84,6 @@ class Troop:
         steps = PLANNED[role]
         for plan in self._given:
             if plan.split()[0] in steps:
-                self._given.remove(plan)
                 return plan
         # Without schedulers nothing would begin: most of them are met by the other troubles only.
         unplanned = 0.6 if role == "scheduler" else 0.15
@@ -170,10 +169,11 @@ class Troop:
         self._replace()
 
     def stir(self, plans: Sequence[str] = ()) -> None:
-        """All have plans again: these, each for one that may meet its step, or by chance where there are none."""
+        """All have plans again: in this life the first of these that they may meet, or else by chance."""
         self.calm = bool(plans)
-        self._given = list(plans)
+        self._given = plans
         self._replace()
+        self._given = ()
 
     def _replace(self) -> None:
         self._frozen.clear()
