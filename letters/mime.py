@@ -111,7 +111,10 @@ def _multipart(kind: str, boundary: str, parts: Sequence[bytes]) -> bytes:
 def _text_part(kind: str, text: str) -> bytes:
     """Encode a text in whichever of quoted-printable and base64 is shorter."""
     octets = text.replace("\r\n", "\n").replace("\r", "\n").replace("\n", "\r\n").encode("utf-8")
+    # b2a_qp breaks long lines as the first line ends; where none does, it would break them with a bare LF.
     printable = b2a_qp(octets, quotetabs=False, istext=True, header=False)
+    if b"\n" not in octets:
+        printable = printable.replace(b"\n", b"\r\n")
     if len(printable) <= len(octets) * 4 // 3 + len(octets) // _ENCODED_LINE_OCTETS * 2 + 4:
         encoding, body = "quoted-printable", printable
     else:

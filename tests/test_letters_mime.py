@@ -111,6 +111,7 @@ def test_the_bodies_arrive_as_they_were_composed() -> None:
 )
 @example("=_alt_", "--=_alt_")
 @example(".\n..\n \n\t\nFrom x\n", "é" * 5_000)
+@example("word " * 60, "mot " * 60)
 @example("a" * 5_000 + " " * 100 + "\n" * 100, "\n.\n")
 def test_any_text_arrives_as_it_was_composed(text: str, html: str) -> None:
     content = mail(replace(PARTS, text=text, html=html), attachments=[PDF])
