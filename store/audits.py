@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 PAGE_INVOICES = 2_000
 
+_SNAPSHOT = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
 _RUNS = """
 SELECT id, rule_id, rule_version, due_at, state, opened_at, held_because
   FROM runs
@@ -123,6 +124,11 @@ class LastAudit:
     until: datetime
     finished_at: datetime
     findings: int
+
+
+def one_snapshot(conn: Connection) -> None:
+    """See the database as it is now in all of this transaction, and change nothing. To be said before any query."""
+    conn.execute(_SNAPSHOT)
 
 
 def runs(conn: Connection, rule_ids: Collection[int], since: datetime) -> list[AuditedRun]:

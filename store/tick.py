@@ -27,8 +27,10 @@ if TYPE_CHECKING:
     from store.connection import Connection
     from store.outcomes import Attempt
 
-_BEGIN = f"""
-SELECT pg_try_advisory_xact_lock_shared({GATES_LOCK}), coalesce(business_now, now()),
+_SHARE_GATES = f"SELECT pg_try_advisory_xact_lock_shared({GATES_LOCK})"
+# After the lock, in a statement of its own: what was committed before the lock was had is seen.
+_HERE = """
+SELECT coalesce(business_now, now()),
        instance_id IS NOT DISTINCT FROM %(instance_id)s::uuid AND (instance_place IS NULL OR instance_place = place()),
        redirect_to
   FROM settings
@@ -183,19 +185,20 @@ def _lock(
     invoice_ids = {one for mail in uploaded for one in mail.versions}
     invoice_ids |= {one for mail in answered for one in mail.invoice_ids}
     with conn.pipeline():
-        begun = conn.execute(_BEGIN, {"instance_id": instance_id})
+        gates = conn.execute(_SHARE_GATES)
+        here = conn.execute(_HERE, {"instance_id": instance_id})
         reminders = conn.execute(_LOCK_REMINDERS, {"ids": sorted(reminder_ids)})
         invoices = conn.execute(_LOCK_INVOICES, {"ids": sorted(invoice_ids)})
         customers = conn.execute(_LOCK_CUSTOMERS, {"ids": sorted({mail.customer_id for mail in uploaded})})
-    first = begun.fetchone()
-    if first is None:
+    shared, first = gates.fetchone(), here.fetchone()
+    if shared is None or first is None:
         raise LookupError("the settings row is missing")
     rows = invoices.fetchall()
     return _Held(
-        gates_are_ours=first[0],
-        now=first[1],
-        is_ours=first[2],
-        redirect_to=first[3],
+        gates_are_ours=shared[0],
+        now=first[0],
+        is_ours=first[1],
+        redirect_to=first[2],
         reminders={row[0]: (row[1], row[2]) for row in reminders},
         versions={row[0]: row[1] for row in rows},
         positions={row[0]: Position(row[2], row[3]) for row in rows},

@@ -28,7 +28,8 @@ def test_what_may_pass_later_waits_and_what_will_not_fails(step: str, code: int,
 
 
 def test_only_an_address_where_nobody_is_takes_no_more_mail() -> None:
-    assert after_refusal("rcpt", 550, "5.1.1 user unknown").suppresses == "550 5.1.1 user unknown"
+    assert after_refusal("rcpt", 550, "5.1.1 <ana@dupont.example>: user unknown").suppresses == "550 5.1.1"
+    assert after_refusal("rcpt", 550, "no such user here: ana@dupont.example").suppresses in {"", "550"}
     assert not after_refusal("dot", 550, "5.1.1 user unknown").suppresses, "a filter that has read it may say so too"
     assert not after_refusal("rcpt", 552, "5.2.2 mailbox full").suppresses
     assert not after_refusal("rcpt", 550, "no").suppresses

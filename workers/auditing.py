@@ -45,7 +45,6 @@ _FATES: Final = {
     "failed": "failed",
     "cancelled": "cancelled",
 }
-_SNAPSHOT = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
 
 
 def make_audit(office: Office, audit_id: int) -> None:
@@ -75,7 +74,7 @@ def audit(
     The connection must not be in a transaction: it is one snapshot.
     """
     with conn.transaction():
-        conn.execute(_SNAPSHOT)
+        audits.one_snapshot(conn)
         here = settings.read(conn)
         until = here.business_now - grace
         since = until - _FIRST_DAYS if since is None else min(since, until)

@@ -45,11 +45,12 @@ class Delivery:
 
 @dataclass(slots=True, eq=False)
 class Item:
-    """A mail in the sender's hands."""
+    """A mail in the sender's hands. `late`: its actor waits for it no longer."""
 
     ready: Ready
     done: Future[Delivery] = field(default_factory=Future)
     started: bool = False
+    late: bool = False
     moving_since: float = 0.0
     armed: asyncio.Future[bool] | None = None
     arming_since: float = 0.0

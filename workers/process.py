@@ -22,6 +22,7 @@ from store import settings as stored
 from store.connection import Pool, pool
 from workers import actors
 from workers.broker import QUEUES, RedisHints, make_broker
+from workers.identity import is_ours
 from workers.log import log
 from workers.office import Office
 from workers.relay import relay
@@ -113,7 +114,8 @@ def schedule(settings: Settings, stop: threading.Event) -> None:
                 next_sweep = now + settings.sweep_s
                 for name, part in PARTS.items():
                     with _going_on(name):
-                        part(connections)
+                        if _at_home(connections, settings):  # a copy's rows stay as they are
+                            part(connections)
             given = 0
             with _going_on("relay"):
                 given = relay(connections, hints, settings)
@@ -128,6 +130,11 @@ def _going_on(part: str) -> Generator[None]:
     except Exception as error:  # noqa: BLE001 - logged by its class; the next round tries again
         log("round_failed", level="warning", part=part, error=type(error).__name__)
         time.sleep(0.5)
+
+
+def _at_home(connections: Pool, settings: Settings) -> bool:
+    with connections.connection() as conn:
+        return is_ours(stored.read(conn), settings.instance)
 
 
 def _watch(connections: Pool) -> ClockWatch:

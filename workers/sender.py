@@ -38,6 +38,7 @@ _IDLE_S = 10.0
 _PATIENCE_S = 30.0
 _STUCK_S = 5.0
 _ANNOUNCED_S = 1.0
+_SLOW_S = 300.0
 _RETRY_S = (0.1, 0.5, 1, 2, 5, 10, 10, 10, 10, 10)
 _TOO_MANY = 421
 
@@ -61,6 +62,7 @@ class Sender:
         self._waiting: dict[int, asyncio.Queue[Item | None]] = defaultdict(asyncio.Queue)
         self._taken_at: dict[int, float] = {}
         self._limits: dict[int, int] = {}
+        self._slow_since: dict[int, float] = {}
         self._serving: dict[int, int] = defaultdict(int)
         self._held: set[Item] = set()
         self._ticker = Ticker(
@@ -104,7 +106,9 @@ class Sender:
         if pending:
             self._loop.call_soon_threadsafe(self._give_up, [item for item in items if item.done in pending])
             wait_for(pending, timeout=1)
-        return [item.done.result() if item.done.done() else None for item in items]
+        for item in items:
+            item.late = not item.done.done()
+        return [None if item.late else item.done.result() for item in items]
 
     # ------------------------------------------------------------ inside the loop's thread
 
@@ -228,7 +232,10 @@ class Sender:
         waiting = self._waiting[account.id]
         if self._stopping or not connection.pipelines or self._somebody_starves():
             return None
-        if self._serving[account.id] > self._share(account.id):
+        share = self._share(account.id)
+        if share == 1 or self._serving[account.id] > share:  # alone, it could be handed to no other connection
+            return None
+        if boottime() - self._slow_since.get(account.id, -_SLOW_S) < _SLOW_S:
             return None
         while not waiting.empty():
             item = waiting.get_nowait()
@@ -303,9 +310,14 @@ class Sender:
         return kept, following
 
     def _take_back(self, item: Item, connection: SmtpConnection) -> None:
+        """The answer takes its time: another connection has the mail, and envelopes travel alone for a while."""
         connection.spent = True
+        self._slow_since[item.ready.account.id] = boottime()
         item.started = False
         self._ticker.rest(item)
+        if self._stopping:
+            self._give_up([item])
+            return
         self._waiting[item.ready.account.id].put_nowait(item)
         self._staff()
 
@@ -369,6 +381,10 @@ class Sender:
         return True
 
     def _finish(self, item: Item, delivery: Delivery) -> None:
+        if item.late and delivery.fate == "sent":  # its actor is gone, and what it would have noted is noted here
+            item.late = False
+            self._loop.run_in_executor(self._settling, self._write_down, item, delivery)
+            return
         self._held.discard(item)
         if not item.done.done():
             item.done.set_result(delivery)

@@ -5,66 +5,40 @@ And what follows a refusal.
 
 from __future__ import annotations
 
-import hashlib
 from collections import defaultdict
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from letters.headers import Mailbox, check_address
-from letters.letter import Letter
-from letters.mime import Attachment
-from letters.variables import Company as LetterCompany
-from letters.variables import Contact as LetterContact
-from letters.variables import Customer as LetterCustomer
-from letters.variables import LetterValues, StatementLine
 from store import claims, companies, facts, holds, outcomes, settings
 from store.connection import on_day
-from store.tick import Uploaded
-from workers.deliveries import Ready
+from workers.composing import Wanted, compose
 from workers.log import log
 from workers.settings import secret
-from workers.smtp import stuffed
 from workers.steps import reached
-from workers.troubles import Servers, note_answers, note_trouble
+from workers.troubles import Servers, note_answers, note_success, note_trouble
 from workflow.answers import after_refusal, wait_s
 from workflow.decision import as_released, still_due
 from workflow.errors import InvalidInput, RelanceError
 from workflow.windows import is_open, next_open
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from datetime import date, datetime
+    from collections.abc import Iterable, Mapping, Sequence
+    from datetime import date
 
     from store.claims import Claimed
     from store.companies import Account, Company
     from store.connection import Connection
     from store.rules import PinnedRule
     from store.settings import Settings
-    from workers.deliveries import Delivery
+    from workers.deliveries import Delivery, Ready
     from workers.office import Office
     from workers.sender import Sender
     from workers.smtp import Reply
     from workflow.decision import StillDue, Verdict
-    from workflow.facts import InvoiceFacts, Language
+    from workflow.facts import InvoiceFacts
+    from workflow.rules import Rule
 
 _ROUNDS = 3
 _NO_SECRET_S = 60
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Wanted:
-    """A claimed reminder with what its mail is to say."""
-
-    claimed: Claimed
-    pinned: PinnedRule
-    company: Company
-    account: Account
-    password: str | None
-    verdicts: tuple[Verdict, ...]
-    originals: dict[int, tuple[str, str, bytes, bytes]]
-    thread: tuple[str, ...]
-    now: datetime
-    redirect_to: str | None
 
 
 def send_reminders(office: Office, sender: Sender, reminder_ids: Sequence[int]) -> None:
@@ -97,7 +71,7 @@ def prepare(office: Office, reminder_ids: Sequence[int]) -> list[Ready]:
     return _render(office, wanted)
 
 
-def _claim(office: Office, ids: Sequence[int]) -> list[_Wanted]:
+def _claim(office: Office, ids: Sequence[int]) -> list[Wanted]:
     """One transaction: obey the windows, claim, decide again on today's facts, let go of what is no longer due."""
     with office.pool.connection() as conn:
         here = settings.read(conn)
@@ -108,7 +82,7 @@ def _claim(office: Office, ids: Sequence[int]) -> list[_Wanted]:
             return []
         servers = Servers(conn, lease_s=office.settings.lease_s)
         held = claims.invoices(conn, [one.id for one in claimed])
-        wanted: list[_Wanted] = []
+        wanted: list[Wanted] = []
         for group in _by_run(claimed):
             first = group[0]
             pinned = office.pinned(conn, first.rule_id, first.rule_version)
@@ -123,33 +97,25 @@ def _claim(office: Office, ids: Sequence[int]) -> list[_Wanted]:
                 invoice_ids=[one for each in group for one in held[each.id]],
             )
             password = _password(account)
-            gone: list[tuple[Claimed, StillDue]] = []
-            for one in group:
+            due, gone = _still_due(group, held, found, pinned.rule, today)
+            # By domain: their buckets are locked until the commit, by every claim in the same order.
+            for one, verdicts in sorted(due, key=lambda each: _domain(here, each[1])):
                 if account.password_ref and password is None:
                     outcomes.give_back(conn, one.id, one.fence, wait_s=_NO_SECRET_S, error="no password on this host")
                     continue
-                if (pause_s := servers.pause_s(account)) is not None:
-                    outcomes.give_back(conn, one.id, one.fence, wait_s=pause_s)
-                    continue
-                due = still_due([found[invoice_id] for invoice_id in held[one.id]], pinned.rule, today)
-                if due.dropped or not due.kept:
-                    gone.append((one, due))
-                # Nothing is dropped from a mail that was ever in doubt: it may have arrived as it was.
-                if not due.kept or (due.dropped and one.ever_in_doubt):
-                    continue
-                pause_s = servers.domain_pause_s(company, account, here.redirect_to or _address(due))
+                pause_s = servers.pause_s(company, account, _domain(here, verdicts))
                 if pause_s is not None:
                     outcomes.give_back(conn, one.id, one.fence, wait_s=pause_s)
                     continue
-                listed = [verdict.invoice.id for verdict in due.kept]
+                listed = [verdict.invoice.id for verdict in verdicts]
                 wanted.append(
-                    _Wanted(
+                    Wanted(
                         claimed=one,
                         pinned=pinned,
                         company=company,
                         account=account,
                         password=password,
-                        verdicts=due.kept,
+                        verdicts=verdicts,
                         originals=claims.originals(conn, listed) if pinned.rule.attach_invoices else {},
                         thread=tuple(claims.thread(conn, listed)) if one.level else (),
                         now=here.business_now,
@@ -170,10 +136,31 @@ def _mind_windows(conn: Connection, here: Settings, sellers: Mapping[int, Compan
             claims.wait_for_window(conn, ids, company_id, 3600 if here.clock_is_set else pause)
 
 
-def _address(due: StillDue) -> str:
-    """Where a mail that is still due goes."""
-    found = due.kept[0].recipient
-    return found.contact.email if found else ""
+def _still_due(
+    group: Sequence[Claimed],
+    held: Mapping[int, Iterable[int]],
+    found: Mapping[int, InvoiceFacts],
+    rule: Rule,
+    today: date,
+) -> tuple[list[tuple[Claimed, tuple[Verdict, ...]]], list[tuple[Claimed, StillDue]]]:
+    """Decide again: the mails that are still due, with their invoices; and those that are not, in whole or in part."""
+    due: list[tuple[Claimed, tuple[Verdict, ...]]] = []
+    gone: list[tuple[Claimed, StillDue]] = []
+    for one in group:
+        again = still_due([found[invoice_id] for invoice_id in held[one.id]], rule, today)
+        if again.dropped or not again.kept:
+            gone.append((one, again))
+        # Nothing is dropped from a mail that was ever in doubt: it may have arrived as it was.
+        if again.kept and not (again.dropped and one.ever_in_doubt):
+            due.append((one, again.kept))
+    return due, gone
+
+
+def _domain(here: Settings, verdicts: Sequence[Verdict]) -> str:
+    """Whose server a mail goes to in the end."""
+    found = verdicts[0].recipient
+    address = here.redirect_to or (found.contact.email if found else "")
+    return address.rpartition("@")[2].lower()
 
 
 def _password(account: Account) -> str | None:
@@ -229,12 +216,12 @@ def _facts(
     return {one.id: as_released(one) for one in facts.load(conn, invoice_ids, asking)}
 
 
-def _render(office: Office, wanted: Sequence[_Wanted]) -> list[Ready]:
+def _render(office: Office, wanted: Sequence[Wanted]) -> list[Ready]:
     """Compose each mail. One whose text, attachment or account is wrong fails alone."""
     ready = []
     for one in wanted:
         try:
-            ready.append(_compose(office, one))
+            ready.append(compose(office.stationery, one))
         except Exception as error:  # noqa: BLE001 - whatever is wrong with one mail, its neighbours leave
             with office.pool.connection() as conn:
                 outcomes.end(
@@ -250,129 +237,15 @@ def _render(office: Office, wanted: Sequence[_Wanted]) -> list[Ready]:
     return ready
 
 
-def _compose(office: Office, one: _Wanted) -> Ready:
-    rule, company, account = one.pinned.rule, one.company, one.account
-    invoices = [verdict.invoice for verdict in one.verdicts]
-    customer = invoices[0].customer
-    found = one.verdicts[0].recipient
-    if found is None:
-        raise LookupError("a decided mail has a recipient")
-    contact = found.contact
-    wished: tuple[Language | None, ...] = (contact.language, customer.language, company.language, *rule.texts)
-    language = next(each for each in wished if each is not None and each in rule.texts)
-    values = letter_values(
-        company,
-        invoices,
-        contact_name=contact.name,
-        level=one.claimed.level,
-        now=one.now,
-        language=language,
-        rule_title=rule.title,
-    )
-    parts = office.stationery.compose(rule.texts[language], values)
-    attachments = []
-    for invoice in invoices if rule.attach_invoices else ():
-        if invoice.id not in one.originals:
-            raise InvalidInput(
-                field="attachment", value=invoice.number, reason="the invoice's original is not archived"
-            )
-        name, media_type, _, content = one.originals[invoice.id]
-        attachments.append(Attachment(name=name, media_type=media_type, content=content))
-    letter = Letter(
-        parts=parts,
-        message_id=one.claimed.message_id,
-        date=one.now.astimezone(company.clock),
-        sender=Mailbox(name=account.from_name, address=account.from_address),
-        recipient=Mailbox(name=contact.name, address=contact.email),
-        language=language,
-        reminder_id=one.claimed.id,
-        reply_to=Mailbox(address=rule.reply_to) if rule.reply_to else None,
-        cc=tuple(Mailbox(address=address) for address in rule.cc),
-        references=one.thread,
-        attachments=tuple(attachments),
-    )
-    recipients = _envelope(contact.email, *rule.cc, *rule.bcc)
-    if one.redirect_to:
-        letter = letter.redirected(one.redirect_to, besides=rule.bcc)
-        recipients = (one.redirect_to,)
-    content = letter.content()
-    return Ready(
-        mail=Uploaded(
-            reminder_id=one.claimed.id,
-            fence=one.claimed.fence,
-            company_id=company.id,
-            customer_id=customer.id,
-            customer_version=customer.row_version,
-            versions={invoice.id: invoice.row_version for invoice in invoices},
-            recipient=letter.recipient.address,
-            subject=letter.parts.subject,
-            letter=letter.stored(),
-            sha256=hashlib.sha256(content).digest(),
-            redirect_to=one.redirect_to,
-        ),
-        account=account,
-        password=one.password,
-        company=company,
-        recipients=recipients,
-        stuffed=stuffed(content),
-        deferrals=one.claimed.deferrals,
-    )
-
-
-def _envelope(*addresses: str) -> tuple[str, ...]:
-    """Each address once, the recipient's first."""
-    return tuple({each.lower(): each for each in (check_address(one, field="recipient") for one in addresses)}.values())
-
-
-def letter_values(
-    company: Company,
-    invoices: Sequence[InvoiceFacts],
-    *,
-    contact_name: str,
-    level: int | None,
-    now: datetime,
-    language: Language,
-    rule_title: str,
-) -> LetterValues:
-    """What a mail about these invoices of one customer says: the run, the preview and the tests ask here."""
-    customer = invoices[0].customer
-    return LetterValues(
-        company=LetterCompany(
-            name=company.name,
-            legal_line=company.legal_line,
-            siren=company.siren or "",
-            address=company.address,
-            iban=company.iban or "",
-            bic=company.bic or "",
-            email=company.email,
-            phone=company.phone,
-            web=company.web,
-        ),
-        customer=LetterCustomer(number=customer.number, name=customer.name, kind=customer.kind),
-        contact=LetterContact(name=contact_name),
-        invoices=[
-            StatementLine(
-                number=one.number, issued_on=one.issued_on, due_on=one.due_on, total=one.total, balance=one.balance
-            )
-            for one in sorted(invoices, key=lambda each: (each.due_on or each.issued_on, each.number))
-        ],
-        level=0 if level is None else level + 1,
-        today=company.day(now),
-        language=language,
-        currency=invoices[0].currency,
-        rule_title=rule_title,
-    )
-
-
 def settle(conn: Connection, ready: Ready, delivery: Delivery, *, breaker_s: float = 60) -> bool:
-    """Write down what became of a mail that the sender did not send. Called with an old fence, it changes nothing.
+    """Write down what became of a mail that its actor does not hear of. Called with an old fence, it changes nothing.
 
     Returns whether its account's server is to be left alone for now, `breaker_s` at first.
     """
     reminder_id, fence = ready.mail.reminder_id, ready.mail.fence
     match delivery.fate:
         case "sent":
-            pass
+            note_success(conn, [ready.account.id])
         case "unknown":
             log("unanswered", level="warning", reminder=reminder_id, error=delivery.error)
         case "withdrawn":
@@ -397,7 +270,7 @@ def _refused(conn: Connection, ready: Ready, reply: Reply, step: str) -> None:
         case "later":
             _defer(conn, ready, words)
         case "failed":
-            if refusal.suppresses:
+            if refusal.suppresses and not ready.mail.redirect_to:  # a test's mailbox is nobody's customer
                 outcomes.suppress(conn, ready.mail.recipient, refusal.suppresses)
             _fail(conn, ready, "refused", words)
         case "account_held":

@@ -36,7 +36,7 @@ class Servers:
         self._conn = conn
         self._patience_s = lease_s * _PATIENCE_LEASES
         self._broken = breakers.breakers(conn)
-        self._probed: set[int] = set()
+        self._probed: set[int] = set()  # by this claim, or by another just before it: one mail is all that may try
         self._refused: Counter[int] = Counter()  # by account: each waits for a token of its own
         self._crowded: Counter[tuple[int, str]] = Counter()
         self.accounts = accounts(conn)
@@ -47,38 +47,29 @@ class Servers:
                 connections = limits.connections_now(breaker, account.max_connections, now)
                 self.accounts[account_id] = replace(account, max_connections=connections)
 
-    def pause_s(self, account: Account) -> float | None:
-        """None where one more mail of the account may leave now, else for how long it waits.
+    def pause_s(self, company: Company, account: Account, domain: str) -> float | None:
+        """None where one more mail of the account may leave now for this domain, else for how long it waits.
 
-        While its breaker is open one may, for all workers; the others are not hinted before it has been heard of.
+        While its account's breaker is open one may, for all workers; the others are not hinted before it has been
+        heard of. The probe is taken last: it is not spent on a mail that waits for something else.
         """
-        if not self._may_try(account):
+        if account.id in self._probed:
             return 0
-        if spend_tokens(self._conn, account, 1):
-            return None
-        self._refused[account.id] += 1
-        return 60 / (account.per_minute or 60) * self._refused[account.id]
-
-    def domain_pause_s(self, company: Company, account: Account, address: str) -> float | None:
-        """None where one more mail may leave now for the recipient's domain, else for how long it waits.
-
-        The account's token is given back: another domain's mail may have it. A probe is one mail, and goes.
-        """
-        domain = address.rpartition("@")[2].lower()
-        if account.id in self._probed or spend_domain_token(self._conn, company, domain):
-            return None
-        spend_tokens(self._conn, account, -1)
-        self._crowded[company.id, domain] += 1
-        return 60 / (company.domain_per_minute or 60) * self._crowded[company.id, domain]
+        if not spend_tokens(self._conn, account, 1):
+            self._refused[account.id] += 1
+            return 60 / (account.per_minute or 60) * self._refused[account.id]
+        if not spend_domain_token(self._conn, company, domain):
+            spend_tokens(self._conn, account, -1)  # another domain's mail may have it
+            self._crowded[company.id, domain] += 1
+            return 60 / (company.domain_per_minute or 60) * self._crowded[company.id, domain]
+        return None if self._may_try(account) else 0
 
     def _may_try(self, account: Account) -> bool:
         breaker = self._broken.get(account.id)
         if breaker is None or breaker.opened_at is None:
             return True
-        if account.id in self._probed or not breakers.take_probe(self._conn, account.id, patience_s=self._patience_s):
-            return False
         self._probed.add(account.id)
-        return True
+        return breakers.take_probe(self._conn, account.id, patience_s=self._patience_s)
 
 
 def note_answers(pool: Pool, ready: Sequence[Ready], fates: Sequence[Delivery | None]) -> None:
@@ -90,11 +81,16 @@ def note_answers(pool: Pool, ready: Sequence[Ready], fates: Sequence[Delivery | 
     }
     try:
         with pool.connection() as conn:
-            for account_id in breakers.troubled(conn, sorted(answering)):
-                breakers.move(conn, account_id, lambda breaker, _now: limits.after_success(breaker))
-                log("account_answers", account=account_id)
+            note_success(conn, sorted(answering))
     except psycopg.Error as error:  # the next mails will say it again
         log("answers_not_noted", level="warning", error=type(error).__name__)
+
+
+def note_success(conn: Connection, account_ids: Sequence[int]) -> None:
+    """These accounts' servers have taken a mail: what trouble they had is over."""
+    for account_id in breakers.troubled(conn, account_ids):
+        breakers.move(conn, account_id, lambda breaker, _now: limits.after_success(breaker))
+        log("account_answers", account=account_id)
 
 
 def note_trouble(conn: Connection, ready: Ready, delivery: Delivery, *, breaker_s: float) -> bool:

@@ -36,7 +36,9 @@ def after_refusal(step: str, code: int, text: str) -> Refusal:
         return Refusal(then="failed")
     status = _STATUS.search(text)
     said = judge(Failure(action="failed", status=status[0] if status else "", reply=str(code), diagnostic=text))
-    return Refusal(then="failed", suppresses=f"{code} {text}"[:200] if said.kind == "hard" else "")
+    # Its code alone: the journal keeps the reason for ever, and the server's words may name the reader.
+    why = f"{code} {status[0]}" if status else str(code)
+    return Refusal(then="failed", suppresses=why if said.kind == "hard" else "")
 
 
 def wait_s(deferrals: int) -> int:

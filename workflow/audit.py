@@ -191,6 +191,7 @@ _HOLDS: Final[dict[str, Callable[[Past, date], bool]]] = {
     "excluded": lambda past, _: past.facts.customer.excluded,
     "held": lambda past, _: bool(past.facts.held_because or past.facts.customer.held_because),
     "factored": lambda past, _: past.facts.factored,
+    "error": lambda *_: False,  # a fault in deciding is no reason
     "all_sent": lambda past, _: past.facts.level == LAST_LEVEL,
     "paused": lambda past, _: past.ever_paused,
     "promised": lambda past, _: past.ever_paused,
