@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from scripts.caller import Caller
+from scripts.exits import REFUSED
 from workflow.errors import RelanceError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-REFUSED: Final = 1
 
 # A NUL, and what Python makes of bytes that are no UTF-8.
 _NO_CHARACTER = re.compile("[\0\ud800-\udfff]")

@@ -19,7 +19,7 @@ _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 def cell(value: object) -> str:
     """A value as it stands in a cell: empty for None, days as ISO 8601, amounts with a point."""
     text = "" if value is None else str(plain(value))
-    return f"'{text}" if text.startswith(_FORMULA) else text
+    return f"'{text}" if isinstance(value, str) and text.startswith(_FORMULA) else text
 
 
 def rows_as_csv(kind: type[Any], rows: Iterable[Any]) -> bytes:

@@ -112,6 +112,40 @@ def test_what_no_column_says_of_a_customer_stays(conn: Connection) -> None:
     assert kept == ("Dupont SAS", "a@dupont.example", "consumer")
 
 
+def test_an_empty_cell_says_nothing_of_what_is_known(conn: Connection) -> None:
+    bring(conn, "customers", *CUSTOMERS)
+    bring(conn, "invoices", *INVOICES)
+    empty = CUSTOMERS[0], "C-8;Mairie de Nîmes;;;;;;;;"
+    assert counts(bring(conn, "customers", *empty)) == (0, 0, 1, 0), "who was excluded stays so"
+    due = INVOICES[0], "C-1;FA-1;01/10/2026;;1 234,50;", "C-1;FA-2;13/10/2026;;60,00;"
+    assert counts(bring(conn, "invoices", *due)) == (0, 0, 2, 0), "a due date stays, and so does a dispute"
+    assert by_number(conn, "FA-2")["commercial_state"] == "disputed"
+
+
+@pytest.mark.parametrize("written", ["$ 500,00", "500,00 USD", "500,00 Cr"])
+@pytest.mark.parametrize(
+    ("kind", "header", "rest"),
+    [
+        ("invoices", "client;facture;date;total", "C-1;FA-1;13/10/2026;"),
+        ("payments", "facture;date;montant", "FA-1;13/10/2026;"),
+    ],
+)
+def test_an_amount_in_another_currency_is_refused(
+    conn: Connection, kind: Kind, header: str, rest: str, written: str
+) -> None:
+    invoice(conn, "FA-1")
+    done = bring(conn, kind, header, rest + written)
+    assert (done.done, [reason for *_, reason in refusals(done)]) == (False, ["is not in EUR"])
+
+
+def test_a_payment_that_may_be_another_one_is_told(conn: Connection) -> None:
+    invoice(conn, "FA-1", "600.00")
+    first = "facture,montant,payment date", "FA-1,300.00,2026-11-02"
+    assert bring(conn, "payments", *first).notices == ()
+    (notice,) = bring(conn, "payments", *first).notices
+    assert (notice.oddity, notice.rows) == ("taken for another", 1)
+
+
 def test_other_spellings_of_a_customer_are_told_and_the_first_is_kept(conn: Connection) -> None:
     lines = ("cust_number,name_customer,total", "9,WINC co,1", "9,WINC llc,2", "9,WINC co,3", "9,WINC llc,4", "9,W,5")
     done = bring(conn, "customers", *lines)
@@ -552,6 +586,7 @@ def test_a_payment_between_the_plan_and_the_deed_counts(database_url: str) -> No
         records = understood("invoices", INVOICES[:2], dates="dmy").reading.records
         plan = plan_invoices(conn, records)
         bring(other, "payments", "facture,montant,payment date", "FA-1,4.50,2026-11-02")
+        other.commit()
         plan.write(conn, lambda _done, _total: None)
         after = by_number(conn, "FA-1")
         assert (after["total"], after["balance"]) == (Decimal("1234.50"), Decimal("1230.00"))

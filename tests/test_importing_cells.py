@@ -164,3 +164,11 @@ def test_the_sign_beside_amounts_may_say_the_currency() -> None:
 def test_amounts_that_were_written_are_read_back(value: Decimal, decimals: Decimals, thousands: str) -> None:
     text = f"{value:,.2f}".replace(",", thousands)
     assert Decimal(amount(text.replace(".", "," if decimals == "comma" else "."), decimals)) == value
+
+
+def test_what_is_the_same_either_way_needs_no_decision() -> None:
+    assert order_of(["03/03/2026"]) is None
+    assert day("03/03/2026", None) == date(2026, 3, 3)
+    assert day("03/04/2026", None) is None
+    assert decimals_of(["1 200", "500"]) is None
+    assert amount("1 200", None) == "1200"

@@ -42,17 +42,17 @@ class NoAmount(ValueError):  # noqa: N818 - a fact about a text
 def amount(text: str, decimals: Decimals | None, currency: str | None = None) -> str:
     """Return the amount as a plain number, such as -1234.50, as `workflow.money` takes it. Raises NoAmount.
 
-    `decimals` decides where nothing in the text does: 1,234. A sign of another currency than `currency` is refused.
+    `decimals` decides where nothing in the text does: 1,234. A mark of anything but `currency` is refused.
     """
     read = _read(text)
     if isinstance(read, str):
         raise NoAmount(read)
     numbers, mark = read
-    if currency and mark and currency not in _meant(mark):
+    if currency and mark and currency.upper() not in _meant(mark):
         raise NoAmount(f"is not in {currency}")
     if None in numbers:
         return numbers[None]
-    if decimals is None and len(numbers) > 1:
+    if decimals is None and len(set(numbers.values())) > 1:
         raise NoAmount("may have a decimal comma or a decimal point")
     number = numbers.get(decimals) if decimals else next(iter(numbers.values()))
     if number is None:
@@ -66,7 +66,9 @@ def decimals_of(texts: Iterable[str]) -> Decimals | Literal["ambiguous"] | None:
     needed = False
     for text in texts:
         read = _read(text)
-        if not isinstance(read, str) and None not in read[0]:
+        if isinstance(read, str) or None in read[0]:
+            continue
+        if len(read[0]) == 1 or len(set(read[0].values())) > 1:  # 1 200 is the same with either sign
             needed = True
             possible &= read[0].keys()
     if not needed:

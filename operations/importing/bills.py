@@ -106,19 +106,19 @@ def _said(
         given["payment_method"] = values["payment_method"]
     if "factored" in values:
         given["factored"] = values["factored"]
-    changes = checked(given, values["currency"])
+    changes = checked(given, values.get("currency", ""))
     for role in ("dunning", "billing"):
         email = values.get(f"{role}_contact")
         if email is not None:
             contact = contacts.get((customer, email.lower()))
-            found = existing(contact["id"] if contact else None, email, field=f"{role}_contact") if email else None
+            found = existing(contact["id"] if contact else None, email, field=f"{role}_contact")
             changes[f"{role}_contact_id"] = found
     return _Said(
         record=record,
         company=companies.of(record),
         customer=customer,
         number=line(values["number"], field="number"),
-        currency=values["currency"],
+        currency=values.get("currency", ""),
         changes=changes,
         state=values.get("commercial_state"),
     )

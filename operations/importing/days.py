@@ -49,11 +49,13 @@ _MONTHS: Final[dict[str, int]] = {
 def day(text: str, order: Order | None) -> date | None:
     """Return the day, None where the text is none. A time of day behind it is left out.
 
-    `order` decides where nothing in the text does: 3/4/2026, 03-04-26. None: such a text is no day.
+    `order` decides where nothing in the text does: 3/4/2026, 03-04-26. None: a text that may be two days is none.
     """
     found = _read(text)
     if isinstance(found, dict):
-        return found.get(order) if order else None
+        if order:
+            return found.get(order)
+        return next(iter(found.values())) if len(set(found.values())) == 1 else None  # 3/3/2026
     return found
 
 

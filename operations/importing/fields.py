@@ -29,7 +29,6 @@ class Field:
     required: bool = False
     names: tuple[str, ...] = ()
     words: Mapping[str, str] = field(default_factory=dict)
-    default: str | None = None
 
 
 def _names(text: str) -> tuple[str, ...]:
@@ -92,7 +91,6 @@ FIELDS: Final[dict[Kind, dict[str, Field]]] = {
                 consumer="particulier,individual,private,b2c,consommateur",
                 unknown="inconnu",
             ),
-            default="unknown",
         ),
         "language": _LANGUAGE,
         "email": Field(
@@ -104,7 +102,7 @@ FIELDS: Final[dict[Kind, dict[str, Field]]] = {
         ),
         "postcode": Field(names=_names("postcode,post code,postal code,zip,zip code,code postal,cp")),
         "city": Field(names=_names("city,town,ville,localite,commune")),
-        "country": Field(names=_names("country,pays,country code,code pays"), default="FR"),
+        "country": Field(names=_names("country,pays,country code,code pays")),
         "payment_terms_days": Field(
             type="count",
             names=_names(
@@ -181,7 +179,6 @@ FIELDS: Final[dict[Kind, dict[str, Field]]] = {
                 cancelled="annulee,annule,canceled,void,annulation",
                 paid="payee,paye,reglee,regle,soldee,solde,settled,closed,cloturee",
             ),
-            default="open",
         ),
         "factored": Field(type="flag", names=_names("factored,affacturage,affacturee,factor,cedee")),
         "dunning_contact": Field(names=_names("dunning contact,contact relance,contact de relance")),
@@ -219,7 +216,6 @@ FIELDS: Final[dict[Kind, dict[str, Field]]] = {
             type="choice",
             names=_names("kind,nature"),
             words=_words(payment="paiement,reglement,virement,cheque", credit_note="avoir,credit,credit note"),
-            default="payment",
         ),
     },
     "tags": {

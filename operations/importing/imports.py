@@ -190,7 +190,8 @@ def import_file(
             plan.write(conn, progress)
             counts = {"kind": mapping.kind, "sha256": understood.sha256, "added": plan.added, "changed": plan.changed}
             journal.write(conn, "import", 0, {name: (None, value) for name, value in counts.items()})
-        if writes and not bad and mapping.kind == "payments":
+        # A file that brings nothing new may be yesterday's, again: it is no word of what was paid since.
+        if writes and not bad and mapping.kind == "payments" and (plan.added or plan.changed):
             known = Companies(conn, reading.records)
             freshness.heard(conn, {known.ids[known.of(record)] for record in reading.records}, "import")
     return Imported(

@@ -94,10 +94,10 @@ def _tag(title: str, known: dict[str, int], *, create: bool) -> str:
 
 def _customers(conn: Connection, records: Sequence[Record]) -> Callable[[Record], int]:
     """What finds a row's customer, or raises InvalidInput."""
-    found = imports.customers(conn, {record.values["customer"] for record in records})
+    found = imports.customers(conn, {record.values.get("customer", "") for record in records})
 
     def find(record: Record) -> int:
-        number = line(record.values["customer"], field="customer")
+        number = line(record.values.get("customer", ""), field="customer")
         return existing(found[number]["id"] if number in found else None, number, field="customer")
 
     return find
@@ -106,10 +106,10 @@ def _customers(conn: Connection, records: Sequence[Record]) -> Callable[[Record]
 def _invoices(conn: Connection, records: Sequence[Record]) -> Callable[[Record], int]:
     """What finds a row's invoice, or raises InvalidInput."""
     companies = Companies(conn, records)
-    found = companies.invoices(conn, [(companies.said(record), record.values["invoice"]) for record in records])
+    found = companies.invoices(conn, [(companies.said(record), record.values.get("invoice", "")) for record in records])
 
     def find(record: Record) -> int:
-        company, number = companies.of(record), line(record.values["invoice"], field="invoice")
+        company, number = companies.of(record), line(record.values.get("invoice", ""), field="invoice")
         if (company, number) not in found:
             raise InvalidInput(field="invoice", value=number, reason=f"does not exist in company {company}")
         return found[company, number].id

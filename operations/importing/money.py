@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from operations.acting import existing, line
-from operations.importing.plans import Companies, Plan, expect, in_steps
+from operations.importing.plans import Companies, Notice, Plan, expect, in_steps
 from operations.importing.records import digest
 from operations.ledger import check_same, check_subject, checked_amount
 from store import imports, invoices
@@ -41,6 +41,7 @@ def plan_payments(conn: Connection, records: Sequence[Record]) -> Plan:
     wanted: dict[Reference, Entry] = {}
     rows: dict[Reference, Record] = {}
     alike: Counter[str] = Counter()
+    made_up = 0
     for record in records:
         with plan.refusing(record):
             entry = _entry(record, companies, subjects, customers, alike)
@@ -59,7 +60,12 @@ def plan_payments(conn: Connection, records: Sequence[Record]) -> Plan:
             else:
                 check_same(booked[key], entry)
                 plan.unchanged += 1
+                made_up += not rows[key].values.get("reference")
     plan.added = len(new)
+    if made_up:
+        plan.notices.append(
+            Notice(oddity="taken for another", about="payments", field="reference", kept="", rows=made_up)
+        )
     plan.write = partial(_write, new=new)
     return plan
 
@@ -103,7 +109,7 @@ def _entry(
     alike: Counter[str],
 ) -> Entry:
     values = record.values
-    company, number, currency = companies.of(record), _invoice(record), values["currency"]
+    company, number, currency = companies.of(record), _invoice(record), values.get("currency", "")
     amount = checked_amount(values["amount"], currency)
     subject = subjects.get((company, number)) if number else None
     customer = values.get("customer") or (subject.customer if subject else "")

@@ -26,8 +26,9 @@ Key = tuple[str, str]  # an invoice: its company's code and its number
 
 STEP: Final = 5_000
 
-# Odd, and not guessed away: the same thing said in other words; a number that reads as a decimal one.
-Oddity = Literal["said otherwise", "reads as a decimal"]
+# Odd, and not guessed away: the same thing said in other words; a number that reads as a decimal one; a payment without
+# a reference, taken for one that is booked because it says the same.
+Oddity = Literal["said otherwise", "reads as a decimal", "taken for another"]
 
 
 class WrittenMeanwhile(RelanceError):  # noqa: N818 - a fact about others

@@ -38,7 +38,7 @@ _DASH: Final = "\N{EN DASH}"
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What a row says, by field; a field that the mapping does not name is absent."""
+    """What a row says, by field; absent are those that the mapping does not name, and those whose cell is empty."""
 
     line: int
     values: dict[str, Any]
@@ -114,7 +114,10 @@ def read(sheet: Sheet, mapping: Mapping) -> Reading:
     """Read every row as the mapping says. Raises InvalidInput for a mapping that does not fit the file."""
     fields = FIELDS[mapping.kind]
     getters = [_getter(source, sheet) for source in mapping.sources.values()]
-    readers = [(name, source.label, _reader(fields[name], source, sheet)) for name, source in mapping.sources.items()]
+    readers = [
+        (name, source.label, fields[name].required, _reader(mapping, name, sheet))
+        for name, source in mapping.sources.items()
+    ]
     lines = {source.label for name, source in mapping.sources.items() if fields[name].type == "line"}
     counts = _counting(mapping, sheet)
     records, bad = [], []
@@ -131,7 +134,9 @@ def read(sheet: Sheet, mapping: Mapping) -> Reading:
             left_out += 1
             continue
         values: dict[str, Any] = {}
-        for text, (name, label, reader) in zip(texts, readers, strict=True):
+        for text, (name, label, required, reader) in zip(texts, readers, strict=True):
+            if not text and not required:
+                continue
             try:
                 values[name] = reader(text, cells)
             except _Refused as refused:
@@ -148,7 +153,7 @@ def read(sheet: Sheet, mapping: Mapping) -> Reading:
 def samples(sheet: Sheet, mapping: Mapping, name: str, count: int) -> list[tuple[str, str]]:
     """The first different texts of a field and what is read in each, as text; a dash where it would be refused."""
     source = mapping.sources[name]
-    get, read = _getter(source, sheet), _reader(FIELDS[mapping.kind][name], source, sheet)
+    get, read = _getter(source, sheet), _reader(mapping, name, sheet)
     found: dict[str, str] = {}
     for _, cells in sheet.rows():
         if len(cells) == len(sheet.header) and (text := get(cells)) and text not in found:
@@ -230,30 +235,29 @@ def digest(parts: Iterable[object]) -> str:
     return hashlib.sha256("\x1f".join(map(str, parts)).encode("utf-8", "surrogatepass")).hexdigest()[:_DIGEST]
 
 
-def _reader(known: Field, source: Source, sheet: Sheet) -> Callable[[str, Cells], Any]:
+def _reader(mapping: Mapping, name: str, sheet: Sheet) -> Callable[[str, Cells], Any]:
     """What turns a field's text into its value, or raises _Refused."""
-    read = _typed(known, source, sheet)
-    required, default = known.required, known.default
+    known, source = FIELDS[mapping.kind][name], mapping.sources[name]
+    read = _typed(known, source, sheet, mapping.sources.get("currency"))
 
     def checked(text: str, cells: Cells) -> Any:  # noqa: ANN401 - as the field's type says
-        if not text:
-            if required:
-                raise _Refused("is missing")
-            if default is not None:
-                return default
+        if not text and known.required:
+            raise _Refused("is missing")
         return read(text, cells)
 
     return checked
 
 
-def _typed(known: Field, source: Source, sheet: Sheet) -> Callable[[str, Cells], Any]:  # noqa: PLR0911 - one a type
+def _typed(  # noqa: PLR0911 - one a type
+    known: Field, source: Source, sheet: Sheet, currency: Source | None
+) -> Callable[[str, Cells], Any]:
     match known.type:
         case "line" | "text":
             return _line(whole=source.format == WHOLE, split=source.split)
         case "day":
             return _day(source, sheet)
         case "amount":
-            return _amount(source)
+            return _amount(source, _getter(currency, sheet) if currency else lambda _: "")
         case "count":
             return lambda text, _: _count(text)
         case "flag":
@@ -307,12 +311,12 @@ def _days(text: str) -> int:
     return -int(found["figures"]) if text.startswith("-") else int(found["figures"])
 
 
-def _amount(source: Source) -> Callable[[str, Cells], str]:
+def _amount(source: Source, currency: Callable[[Cells], str]) -> Callable[[str, Cells], str]:
     decimals: Any = source.format
 
-    def read(text: str, _: Cells) -> str:
+    def read(text: str, cells: Cells) -> str:
         try:
-            plain_number = amount(text, decimals)
+            plain_number = amount(text, decimals, currency(cells))
         except NoAmount as wrong:
             raise _Refused(str(wrong)) from None
         if not source.negate:

@@ -10,6 +10,7 @@ import click
 
 from scripts import printing
 from scripts.caller import Caller, calling, desk
+from scripts.exits import PARTLY_DONE, REFUSED
 from scripts.printing import DAY, ROW_ID, because_option, json_option, lang_option, yes_option
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from store.batches import KeptBatch
     from workflow.facts import Language
 
-PARTLY_DONE: Final = 3
 _LARGEST_LIST: Final = 10 * 1024 * 1024
 _LEFT_SHOWN: Final = 20
 _ASKED: Final = {
@@ -130,8 +130,8 @@ def batch(
     with desk(caller) as at, progress("changing", as_json=as_json) as bar:
         found = batches.batch(at.conn, chosen, changes, because=because, by=at.by, dry_run=not yes, progress=bar)
     _show(found, lang, as_json=as_json, yes=yes)
-    if found.done and found.refused:
-        sys.exit(PARTLY_DONE)
+    if yes and found.refused:
+        sys.exit(PARTLY_DONE if found.done else REFUSED)
 
 
 @click.command()

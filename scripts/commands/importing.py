@@ -10,6 +10,7 @@ import click
 
 from scripts import printing
 from scripts.caller import Caller, calling, desk
+from scripts.exits import PARTLY_DONE, REFUSED
 from scripts.printing import json_option, yes_option
 
 if TYPE_CHECKING:
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from operations.importing.records import Bad
     from scripts.printing import Out
 
-REFUSED: Final = 1
-PARTLY_DONE: Final = 3
 
 _KINDS = ("customers", "contacts", "invoices", "payments", "tags")
 _LARGEST: Final = 64 * 1024 * 1024
@@ -79,7 +78,7 @@ def import_(
         raise click.UsageError("--dry-run and --yes say opposite things")
     if kind is None and mapping_file is None:
         raise click.UsageError("say what the rows are: --kind")
-    _check_places(file, mapping_file, save_mapping, bad_file)
+    _check_places(save_mapping, bad_file)
     content = _read(file, "FILE")
     mapping = _text(mapping_file) if mapping_file else None
     with progress("importing", as_json=as_json) as bar:
@@ -94,6 +93,8 @@ def import_(
             raise
         if save_mapping:
             _keep(save_mapping, mappings.write(understood.mapping))
+        if bad_file:
+            _reserve(bad_file)
         with desk(caller) as at:
             done = imports.import_file(
                 at.conn,
@@ -105,20 +106,38 @@ def import_(
                 by=at.by,
                 progress=bar,
             )
-    if bad_file and done.bad:
-        Path(bad_file).write_bytes(imports.bad_rows(understood, done.bad))
+    if bad_file:
+        _keep_bad(bad_file, imports.bad_rows(understood, done.bad) if done.bad else None)
     _print(understood, done, as_json=as_json)
     _tell(done, bad_file, yes=yes, only_good=only_good)
     if done.bad:
-        sys.exit(PARTLY_DONE if only_good else REFUSED)
+        sys.exit(PARTLY_DONE if done.done and (done.added or done.changed or done.unchanged) else REFUSED)
 
 
-def _check_places(file: str, mapping: str | None, save_mapping: str | None, bad_file: str | None) -> None:
-    """Refuse to write over what is read, or over a mapping that somebody may have mended."""
+def _check_places(save_mapping: str | None, bad_file: str | None) -> None:
+    """Refuse to write over what is there: what is read, or what somebody may have mended."""
     if save_mapping and Path(save_mapping).exists():
         raise click.UsageError(f"{printing.clean(save_mapping)} exists already: name another file for --save-mapping")
-    if bad_file and Path(bad_file).exists() and any(one and Path(bad_file).samefile(one) for one in (file, mapping)):
-        raise click.UsageError("--bad would write over what is read")
+    if bad_file and Path(bad_file).exists():
+        raise click.UsageError(f"{printing.clean(bad_file)} exists already: name another file for --bad")
+    if bad_file and bad_file == save_mapping:
+        raise click.UsageError("--bad and --save-mapping name one file")
+
+
+def _reserve(place: str) -> None:
+    """Make sure that the refused rows can be kept before anything is done."""
+    try:
+        Path(place).open("xb").close()
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "no file is named so"
+        raise click.UsageError(f"--bad {printing.clean(place)} cannot be written: {reason}") from error
+
+
+def _keep_bad(place: str, rows: bytes | None) -> None:
+    if rows is None:
+        Path(place).unlink()
+    else:
+        Path(place).write_bytes(rows)
 
 
 def _read(place: str, parameter: str) -> bytes:
@@ -151,8 +170,12 @@ def _tell(done: Imported, bad_file: str | None, *, yes: bool, only_good: bool) -
         printing.message(
             f"nothing {'was' if yes else 'would be'} imported: {what} refused; --only-good leaves them out"
         )
+    elif done.bad and not (done.added or done.changed or done.unchanged):
+        printing.message("nothing was imported: every row is refused")
     elif done.done and not (done.added or done.changed):
         printing.message("nothing to do: everything is there already")
+        if done.kind == "payments":
+            printing.message("payments count as no fresher for it; where there were none: relance heartbeat COMPANY")
     elif done.done:
         changed = f", {done.changed} changed" if done.changed else ""
         printing.message(f"imported {done.kind}: {done.added} new{changed}")
@@ -218,6 +241,10 @@ def _print_notices(out: Out, notices: Sequence[Notice]) -> None:
 def _odd(one: Notice) -> str:
     if one.oddity == "reads as a decimal":
         return f"{one.about}: {printing.count(one.rows, 'row')} such as {one.kept}; format: whole would read a number"
+    if one.oddity == "taken for another":
+        payments = printing.count(one.rows, "payment")
+        why = "same customer, invoice, amount and day; others need a reference of their own"
+        return f"{payments} without a reference taken for one that is here already: {why}"
     others = ", ".join(_short(other) for other in one.others[:_OTHERS_SHOWN])
     more = len(one.others) - _OTHERS_SHOWN
     said = f"{others} and {more} more" if more > 0 else others

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from scripts import printing
 from scripts.caller import Caller, calling, desk
+from scripts.exits import PARTLY_DONE
 from scripts.printing import DAY, ROW_ID, because_option, json_option, lang_option, yes_option
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from store.replays import ErrorClass
     from workflow.facts import Language
 
-PARTLY_DONE: Final = 3
 
 _STATES = ("due", "claimed", "armed", "sent", "in_doubt", "cancelled", "failed")
 _CLASSES = ("4xx", "5xx", "unreachable", "template", "attachment", "no_address", "lost", "other")

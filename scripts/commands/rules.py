@@ -5,21 +5,20 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from scripts import printing
 from scripts.caller import Caller, calling, desk
 from scripts.commands import rules_printed as printed
+from scripts.exits import PARTLY_DONE, REFUSED
 from scripts.printing import because_option, json_option, lang_option, yes_option
 
 if TYPE_CHECKING:
     from scripts.caller import Desk
     from workflow.facts import Language
 
-REFUSED: Final = 1
-PARTLY_DONE: Final = 3
 
 _file = click.argument("file", metavar="FILE")
 
