@@ -59,7 +59,8 @@ def resolve(
         day = None
         match answer:
             case "arrived":
-                day = resolutions.day_it_left(reminder, sellers[reminder.company_id], here)
+                armed = here.business_now if here.clock_is_set else reminder.armed_at
+                day = sellers[reminder.company_id].day(armed)
                 if not dry_run:
                     resolutions.arrived(conn, reminder, day, because)
             case "send again":
