@@ -37,8 +37,8 @@ def conn(database: Connection) -> Connection:
 
 def understood(kind: Kind | None, lines: tuple[str, ...], mapping: str | None = None, **said: Any) -> Understood:  # noqa: ANN401
     content = "\n".join(lines).encode()
-    words = Said(**{"currency": "EUR", **said})
-    sheet, found = recognise(content, name="list.csv", kind=kind, mapping=mapping, said=words)
+    words: dict[str, Any] = {"currency": "EUR", **said}
+    sheet, found = recognise(content, name="list.csv", kind=kind, mapping=mapping, said=Said(**words))
     return understand(content, sheet, found, guessed=mapping is None)
 
 
