@@ -59,7 +59,7 @@ def send_reminders(office: Office, sender: Sender, reminder_ids: Sequence[int]) 
             for one, delivery in zip(ready, fates, strict=True)
             if delivery and delivery.fate == "withdrawn"
         ]
-        if not ids:
+        if not ids or not office.is_ours():  # it may be another instance's by now
             return
 
 
