@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -14,7 +15,6 @@ from workflow.errors import InvalidInput, RelanceError
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
     from contextlib import AbstractContextManager
-    from pathlib import Path
 
     from store.connection import Connection
     from workers.settings import Settings
@@ -61,11 +61,18 @@ def demo_folder() -> Path:
     return folder.with_name(f"{folder.name}-demo")
 
 
-def made(folder: Path) -> Path:
-    """The demo's folder, once there is a demo. Raises NoDemo: looking at the demo makes none."""
-    if not folder.exists():
+def private_folder(caller: Caller, named: str) -> Path:
+    """Where the private servers of this command live; `named`: what RELANCE_FOLDER says. The demo has its own.
+
+    Raises NoDemo: looking at the demo makes none.
+    """
+    from scripts.embedded import default_folder  # noqa: PLC0415 - loads the servers' launcher
+
+    if not caller.demo:
+        return Path(named) if named else default_folder()
+    if not demo_folder().exists():
         raise NoDemo
-    return folder
+    return demo_folder()
 
 
 @contextlib.contextmanager
@@ -80,9 +87,9 @@ def servers(caller: Caller) -> Generator[Settings]:
     if not (caller.demo or settings.embedded):
         yield with_instance(settings, None)
         return
-    from scripts.embedded import attached, default_folder  # noqa: PLC0415 - never touched where servers are named
+    from scripts.embedded import attached  # noqa: PLC0415 - never touched where servers are named
 
-    with attached(made(demo_folder()) if caller.demo else default_folder()) as private:
+    with attached(private_folder(caller, settings.folder)) as private:
         settings = replace(settings, database_url=private.database_url, redis_url=private.redis_url)
         settings = with_instance(settings, private.folder)
         migrate_fresh(settings)

@@ -36,6 +36,7 @@ def test_every_setting_is_a_documented_variable_and_every_variable_a_setting() -
         ("sweep_s", "0.3", 0.3),
         ("hint_s", "0.5", 0.5),
         ("close_s", "60", 60),
+        ("folder", "/srv/relance", "/srv/relance"),
         ("database_url", "postgresql://db/relance", "postgresql://db/relance"),
         ("redis_url", "redis://hints/0", "redis://hints/0"),
     ],
@@ -63,6 +64,13 @@ def test_one_server_alone_is_refused_naming_the_other(named: str) -> None:
     with pytest.raises(InvalidInput) as refused:
         read({named: BOTH[named]})
     assert refused.value.field == missing
+
+
+@pytest.mark.parametrize("raw", ["relance", "./relance", "~/relance"])
+def test_a_folder_that_is_another_one_in_another_place_is_refused(raw: str) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        read({"RELANCE_FOLDER": raw})
+    assert (refused.value.field, refused.value.value) == ("RELANCE_FOLDER", raw)
 
 
 @pytest.mark.parametrize("raw", ["soon", "0", "-3", "1e99", "nan", "inf"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from workers import identity
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 VARIABLES: dict[str, str] = {
     "DATABASE_URL": "PostgreSQL 15 or newer; with REDIS_URL set too, nothing is embedded",
     "REDIS_URL": "Redis 7 or Valkey 8 or newer; carries hints only",
+    "RELANCE_FOLDER": "where the private servers keep their data, where none are named",
     "RELANCE_INSTANCE": "which instance this host belongs to: its id, or file:/PATH of a file that holds it",
     "RELANCE_CONNECTIONS": "mail connections of a worker process, shared by its accounts; each has one at least",
     "RELANCE_LEASE_S": "seconds for which a claimed reminder is one worker's",
@@ -35,6 +37,7 @@ class Settings:
 
     database_url: str = ""
     redis_url: str = ""
+    folder: str = ""
     instance: str = ""
     connections: int = 8
     lease_s: float = 60
@@ -78,7 +81,13 @@ def read(environment: Mapping[str, str] | None = None) -> Settings:
 
 
 def check(settings: Settings) -> None:
-    """Refuse times that contradict each other, and no instance. Raises InvalidInput naming the variable."""
+    """Refuse times that contradict each other, no instance, and a folder that is another one in another place.
+
+    Raises InvalidInput naming the variable.
+    """
+    if settings.folder and not Path(settings.folder).is_absolute():
+        reason = "must be a whole path, that begins with /"
+        raise InvalidInput(field="RELANCE_FOLDER", value=settings.folder, reason=reason)
     identity.check(settings.instance)
     if settings.quarantine_s <= settings.armed_lease_s:
         raise InvalidInput(

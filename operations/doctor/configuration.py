@@ -19,7 +19,13 @@ if TYPE_CHECKING:
 
 _SERVERS: Final = ("DATABASE_URL", "REDIS_URL")
 _PREFIX: Final = "RELANCE_"
-_INSTANCE: Final = "RELANCE_INSTANCE"
+# What holds where a text is not given.
+_UNSET: Final = {
+    "DATABASE_URL": "private",
+    "REDIS_URL": "private",
+    "RELANCE_FOLDER": "this user's own",
+    "RELANCE_INSTANCE": "kept in a file of this host",
+}
 
 
 def configuration(environment: Mapping[str, str], secrets: Collection[str] = ()) -> Iterator[Finding]:
@@ -31,12 +37,10 @@ def configuration(environment: Mapping[str, str], secrets: Collection[str] = ())
     defaults = {_variable(known.name): known.default for known in fields(Settings)}
     for name in VARIABLES:
         raw = environment.get(name, "").strip()
-        if name in _SERVERS:
-            figures[name] = _without_secret(name, raw) if raw else "not set: private"
-        elif name == _INSTANCE:
-            figures[name] = raw[:100] or "not set: kept in a file of this host"
+        if raw:
+            figures[name] = _without_secret(name, raw) if name in _SERVERS else raw[:100]
         else:
-            figures[name] = raw[:100] or f"{defaults[name]:g} (default)"
+            figures[name] = f"not set: {_UNSET[name]}" if name in _UNSET else f"{defaults[name]:g} (default)"
     problem = None
     try:
         read(environment)
@@ -64,9 +68,9 @@ def configuration(environment: Mapping[str, str], secrets: Collection[str] = ())
 
 
 def servers(environment: Mapping[str, str]) -> Settings | None:
-    """The two addresses and the instance, whatever else is wrong; None where one address alone is named."""
+    """The two addresses, folder and instance, whatever else is wrong; None where these cannot be used."""
     try:
-        return read({name: environment.get(name, "") for name in (*_SERVERS, _INSTANCE)})
+        return read({name: environment.get(name, "") for name in _UNSET})
     except InvalidInput:
         return None
 

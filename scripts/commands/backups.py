@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from scripts import printing
-from scripts.caller import Caller, calling, demo_folder, servers
+from scripts.caller import Caller, calling, private_folder, servers
 from scripts.printing import json_option, yes_option
 from workflow.errors import RelanceError
 
@@ -121,9 +121,9 @@ def _private(caller: Caller, advice: str) -> Generator[Settings]:
 
 
 def _room_bytes(caller: Caller) -> int:
-    from scripts.embedded import default_folder  # noqa: PLC0415 - never touched where servers are named
+    from workers.settings import read  # noqa: PLC0415 - loaded when asked for
 
-    return shutil.disk_usage(demo_folder() if caller.demo else default_folder()).free
+    return shutil.disk_usage(private_folder(caller, read().folder)).free
 
 
 def _show(manifest: Manifest, lost: dict[str, int]) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from scripts import printing
-from scripts.caller import Caller, calling, demo_folder, made, migrate_fresh, with_instance
+from scripts.caller import Caller, calling, migrate_fresh, private_folder, with_instance
 from scripts.printing import json_option
 from workflow.errors import InvalidInput
 
@@ -43,7 +43,7 @@ def doctor(caller: Caller, *, to: str | None, as_json: bool) -> None:
         found: list[Finding] = []
         folder = None
         if caller.demo or (named and named.embedded):
-            named, folder, found = _private(stack, caller)
+            named, folder, found = _private(stack, caller, named)
         elif named:
             with contextlib.suppress(InvalidInput):  # an address that is none: the database's own check says it
                 named = with_instance(named, None)
@@ -65,13 +65,15 @@ def worst(found: Sequence[Finding]) -> str:
     return next((verdict for verdict in VERDICTS if any(one.verdict == verdict for one in found)), "ok")
 
 
-def _private(stack: contextlib.ExitStack, caller: Caller) -> tuple[Settings | None, Path | None, list[Finding]]:
+def _private(
+    stack: contextlib.ExitStack, caller: Caller, named: Settings | None
+) -> tuple[Settings | None, Path | None, list[Finding]]:
     """Attach to the private servers until the end. Servers that do not start are a finding, not the end of the look."""
     from operations.doctor.finding import Finding  # noqa: PLC0415 - loaded when asked for
-    from scripts.embedded import EmbeddedUnavailable, attached, default_folder, in_use, versions  # noqa: PLC0415
+    from scripts.embedded import EmbeddedUnavailable, attached, in_use, versions  # noqa: PLC0415
     from workers.settings import Settings  # noqa: PLC0415
 
-    folder = made(demo_folder()) if caller.demo else default_folder()
+    folder = private_folder(caller, named.folder if named else "")
     try:
         used = in_use(folder)
         servers = stack.enter_context(attached(folder))
