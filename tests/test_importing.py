@@ -126,8 +126,8 @@ def test_an_empty_cell_says_nothing_of_what_is_known(conn: Connection) -> None:
 @pytest.mark.parametrize(
     ("kind", "header", "rest"),
     [
-        ("invoices", "client;facture;date;total", "C-1;FA-1;13/10/2026;"),
-        ("payments", "facture;date;montant", "FA-1;13/10/2026;"),
+        ("invoices", "client;facture;date facture;total", "C-1;FA-1;13/10/2026;"),
+        ("payments", "facture;date paiement;montant", "FA-1;13/10/2026;"),
     ],
 )
 def test_an_amount_in_another_currency_is_refused(
@@ -460,7 +460,7 @@ def test_a_bad_row_is_told_with_its_line_column_and_reason(
         ("customers", ("code,nom,exclu", "C-7,X,oui", "C-8,X,peut-être"), "exclu", "is neither yes nor no"),
         ("customers", ("code,nom,terms", "C-7,X,400"), "terms", "must be from 0 to 365"),
         ("contacts", ("client,nom,mail,role", "C-1,X,a@x.example,chef"), "role", "must be one of dunning, billing"),
-        ("contacts", ("client,nom,mail", "C-9,X,a@x.example"), "client", "does not exist"),
+        ("contacts", ("client,contact,mail", "C-9,X,a@x.example"), "client", "does not exist"),
         ("payments", ("facture,montant,payment date", "FA-7,1.00,2026-01-01"), "facture", "does not exist in company"),
         ("payments", ("facture,montant,payment date", "FA-1,0.00,2026-01-01"), "montant", "must be more than nothing"),
         (

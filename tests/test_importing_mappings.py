@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from operations.importing.fields import FIELDS, KINDS, Kind, plain
-from operations.importing.guesses import check_complete, guess
+from operations.importing.guesses import check_complete, check_meant, guess
 from operations.importing.mappings import Mapping, Source, parse, write
 from operations.importing.sheets import read
 from workflow.errors import InvalidInput
@@ -165,3 +165,71 @@ def test_a_guess_that_lacks_something_needed_is_refused(kind: Kind, header: str,
     sheet = read(f"{header}\n{row}\n".encode(), name="x.csv")
     with pytest.raises(InvalidInput, match=missing):
         check_complete(guess(sheet, kind), sheet)
+
+
+def check_guess(kind: Kind, header: str) -> None:
+    dates, amounts = ("date", "echeance", "reglee le", "emise le"), ("montant", "total", "solde", "credit")
+    cells = ["2026-01-31" if plain(title).startswith(dates) else "12.50 EUR" if plain(title).startswith(amounts) else
+             "a@x.example" if plain(title) == "courriel" else "X-1" for title in header.split(";")]  # fmt: skip
+    sheet = read(f"{header}\n{';'.join(cells)}\n".encode(), name="x.csv")
+    mapping = guess(sheet, kind)
+    check_complete(mapping, sheet)
+    check_meant(mapping, sheet)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "Client;N° facture;Date;Échéance;Montant TTC",
+        "Client;Facture;Date;Montant",
+        "Facture;Date;Total",
+        "N° facture;Nom du client;Date;Total",
+        "Client;Facture;Date;Échéance;Montant TTC;Montant réglé;Solde",
+        "Client;Facture;Date;Échéance;Montant;Nature",
+        "Client;Facture;Date facture;Date;Montant",
+    ],
+)
+def test_a_register_of_invoices_is_never_guessed_to_be_payments(header: str) -> None:
+    with pytest.raises(InvalidInput, match=r"^kind: .* may as well be of invoices.*--kind invoices.*--mapping"):
+        check_guess("payments", header)
+
+
+def test_the_column_that_tells_the_other_kind_is_named() -> None:
+    with pytest.raises(InvalidInput, match=r"^kind: Date, Montant TTC may as well be of invoices \(Échéance tells\)"):
+        check_guess("payments", "Client;Facture;Date;Échéance;Montant TTC")
+
+
+@pytest.mark.parametrize(
+    ("kind", "header", "other"),
+    [
+        ("invoices", "Client;Facture;Date;Montant", "payments"),
+        ("invoices", "Référence;Facture;Client;Date;Montant", "payments"),
+        ("customers", "Client;Nom;Courriel;Rôle", "contacts"),
+        ("contacts", "Client;Nom;Courriel;Adresse", "customers"),
+        ("tags", "Client;Libellé", "customers"),
+    ],
+)
+def test_a_guess_that_fits_another_kind_as_well_is_refused(kind: Kind, header: str, other: str) -> None:
+    with pytest.raises(InvalidInput, match=f"may as well be of {other}"):
+        check_guess(kind, header)
+
+
+@pytest.mark.parametrize(
+    ("kind", "header"),
+    [
+        ("payments", "Facture;Montant;Réglée le"),
+        ("payments", "Facture;Date;Montant réglé"),
+        ("payments", "Référence;Facture;Client;Date;Montant"),
+        ("payments", "Client;Facture;Émise le;Échéance;Total TTC;Date paiement;Montant réglé"),
+        ("invoices", "Client;Facture;Émise le;Échéance;Total TTC;Date paiement;Montant réglé"),
+        ("invoices", "Client;Facture;Date;Échéance;Montant"),
+        ("invoices", "Client;Numéro;Date;Total"),
+        ("customers", "Client;Raison sociale"),
+        ("customers", "Client;Nom;Facture;Date;Échéance;Montant"),
+        ("customers", "Client;Nom;Courriel;Adresse"),
+        ("contacts", "Client;Nom;Courriel;Rôle"),
+        ("tags", "Facture;Étiquette"),
+    ],
+)
+def test_a_guess_whose_kind_its_columns_tell_is_followed(kind: Kind, header: str) -> None:
+    check_guess(kind, header)

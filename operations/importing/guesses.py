@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from operations.importing.amounts import NoAmount, amount, currency_of, decimals_of
 from operations.importing.days import ORDERS, day
-from operations.importing.fields import FIELDS, NO, YES, plain
+from operations.importing.fields import FIELDS, KINDS, NO, YES, plain
 from operations.importing.mappings import WHOLE, Mapping, Source
 from workflow.errors import InvalidInput
 from workflow.money import CURRENCIES
@@ -25,6 +25,14 @@ _ADDRESS = re.compile(r"[^\s@]+@[^\s@]+\.[^\s@]+\Z")
 _DECIMAL_ID = re.compile(r"[0-9]+\.0+\Z")
 # Without it a row says nothing of this kind: an invoice that is not paid is no payment.
 _SAYS_ROW: Final[dict[Kind, str]] = {"payments": "received_on", "tags": "tag"}
+# What makes a row one of its kind: where no column says it, the file is of no such kind.
+_MAKES_KIND: Final[dict[Kind, tuple[str, ...]]] = {
+    "customers": ("number", "name"),
+    "contacts": ("customer", "name", "email"),
+    "invoices": ("issued_on", "total"),
+    "payments": ("received_on", "amount"),
+    "tags": ("tag",),
+}
 # A field that says the same thing is not guessed twice; the first is meant.
 _INSTEAD: Final = {("tags", "customer"): "invoice"}
 
@@ -70,6 +78,47 @@ def check_complete(mapping: Mapping, sheet: Sheet) -> None:
         option = " (or --currency EUR)" if "currency" in missing else ""
         reason = f"no column is known to say {', '.join(missing)}{option}: name it in a mapping file (--save-mapping)"
         raise InvalidInput(field="columns", value=titles, reason=reason)
+
+
+def check_meant(mapping: Mapping, sheet: Sheet) -> None:
+    """Raise InvalidInput for a guess that may as well be of another kind: a register of invoices has dates and amounts.
+
+    It is of its kind where the name of what makes it one is that kind's alone, or where it reads more such names, or
+    more columns, than the other kind would.
+    """
+    # What was paid may stand beside an invoice: only its day makes a payment of it.
+    makes = [name for name in _MAKES_KIND[mapping.kind] if name != "amount"]
+    for other in KINDS:
+        rival = guess(sheet, other)
+        if other == mapping.kind or not rival.sources.keys() >= set(_MAKES_KIND[other]):
+            continue
+        own, theirs = _own(mapping, other), _own(rival, mapping.kind)
+        if own.keys() & set(makes) or len(own) > len(theirs):
+            continue
+        if len(own) == len(theirs) and len(_titles(rival)) < len(_titles(mapping)):
+            continue
+        shared = ", ".join(title for name in _MAKES_KIND[mapping.kind] for title in mapping.sources[name].columns)
+        telling = f" ({', '.join(theirs.values())} tells)" if theirs else ""
+        reason = (
+            f"{shared} may as well be of {other}{telling}: say --kind {other}, or keep this guess by --save-mapping, "
+            "look it over, and give it as --mapping"
+        )
+        raise InvalidInput(field="kind", value=mapping.kind, reason=reason)
+
+
+def _own(mapping: Mapping, other: Kind) -> dict[str, str]:
+    """The columns by field whose names only this kind has, and not the other."""
+    foreign = {title for name, known in FIELDS[other].items() for title in (plain(name), *known.names)}
+    return {
+        name: title
+        for name, source in mapping.sources.items()
+        for title in source.columns
+        if plain(title) in {plain(name), *FIELDS[mapping.kind][name].names} - foreign
+    }
+
+
+def _titles(mapping: Mapping) -> list[str]:
+    return [title for source in mapping.sources.values() for title in source.columns]
 
 
 def _filled(sheet: Sheet, title: str) -> tuple[str, ...]:

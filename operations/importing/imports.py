@@ -14,7 +14,7 @@ from operations.acting import acting
 from operations.importing import mappings, records, sheets
 from operations.importing.bills import plan_invoices
 from operations.importing.fields import FIELDS
-from operations.importing.guesses import check_complete, guess
+from operations.importing.guesses import check_complete, check_meant, guess
 from operations.importing.marks import plan_tags
 from operations.importing.money import plan_payments
 from operations.importing.people import plan_contacts, plan_customers
@@ -127,6 +127,8 @@ def understand(
 ) -> Understood:
     """Read every row as the mapping says, its open formats decided over whole columns. Raises InvalidInput."""
     check_complete(mapping, sheet)
+    if guessed:
+        check_meant(mapping, sheet)
     progress(0, 0)
     settled = records.settled(mapping, sheet)
     return Understood(
