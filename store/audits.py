@@ -67,7 +67,7 @@ SELECT run_id, unnest(invoice_ids) FROM chunks WHERE run_id = ANY(%(run_ids)s::b
 """
 _NO_EVIDENCE = """
 SELECT r.run_id, i.number
-  FROM reminders r
+  FROM reminders_of_runs r
   JOIN reminder_invoices ri ON ri.reminder_id = r.id AND ri.outcome = 'accepted'
   JOIN invoices i ON i.id = ri.invoice_id
  WHERE r.run_id = ANY(%(run_ids)s::bigint[]) AND r.state = 'sent'

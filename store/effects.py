@@ -13,17 +13,11 @@ _LOCK_DUE = """
 SELECT reminder_id FROM effects
  WHERE reminder_id = ANY(%(ids)s::bigint[]) AND kind = 'tags' AND open ORDER BY reminder_id FOR UPDATE SKIP LOCKED
 """
+_ACCEPTED = """
+SELECT invoice_id FROM reminder_invoices WHERE reminder_id = ANY(%(ids)s::bigint[]) AND outcome = 'accepted'
+"""
 # Invoices first, in id order, as everywhere: the tagging triggers raise their versions.
-_LOCK_INVOICES = """
-SELECT i.id FROM invoices i
- WHERE i.id IN (SELECT invoice_id FROM reminder_invoices WHERE reminder_id = ANY(%(ids)s::bigint[]) AND outcome =
- 'accepted')
- ORDER BY i.id FOR NO KEY UPDATE
-"""
-_SHARED = """
-SELECT EXISTS (SELECT FROM reminder_invoices WHERE reminder_id = ANY(%(ids)s::bigint[]) AND outcome = 'accepted'
-                GROUP BY invoice_id HAVING count(*) > 1)
-"""
+_LOCK_INVOICES = "SELECT id FROM invoices WHERE id = ANY(%(invoice_ids)s::bigint[]) ORDER BY id FOR NO KEY UPDATE"
 _REPLACE = """
 DELETE FROM taggings g
  USING reminder_invoices ri
@@ -63,18 +57,14 @@ def apply_tags(conn: Connection, reminder_ids: Sequence[int]) -> int:
     ids = {"ids": [row[0] for row in conn.execute(_LOCK_DUE, {"ids": list(reminder_ids)})]}
     if not ids["ids"]:
         return 0
-    conn.execute(_LOCK_INVOICES, ids)
+    accepted = [row[0] for row in conn.execute(_ACCEPTED, ids)]
+    conn.execute(_LOCK_INVOICES, {"invoice_ids": accepted})
     # Two reminders of one invoice: each in its turn, so that in a category of one tag the later one's stays.
-    together = [ids] if not _shared(conn, ids) else [{"ids": [one]} for one in sorted(ids["ids"])]
+    together = [ids] if len(set(accepted)) == len(accepted) else [{"ids": [one]} for one in sorted(ids["ids"])]
     for batch in together:
         conn.execute(_REPLACE, batch)
         conn.execute(_ADD, batch)
     return conn.execute(_DONE, ids).rowcount
-
-
-def _shared(conn: Connection, ids: dict[str, list[int]]) -> bool:
-    row = conn.execute(_SHARED, ids).fetchone()
-    return bool(row and row[0])
 
 
 def postpone(conn: Connection, reminder_id: int, error: str, *, wait_s: float) -> None:

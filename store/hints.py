@@ -50,14 +50,17 @@ UPDATE chunks k SET hinted_until = clock_timestamp() + make_interval(secs => %(a
  WHERE k.run_id = found.run_id AND k.number = found.number
 RETURNING k.run_id, k.number
 """
-# Each open run has its turn: a run of a hundred mails does not wait behind one of a hundred thousand.
+# Each open run has its turn: a run of a hundred mails does not wait behind one of a hundred thousand. Whether it has
+# anything due is asked by the order of an index: as EXISTS it was a walk through the table's head, which is all sent
+# (44 ms a round after fifteen thousand mails of a run).
 _REMINDERS = f"""
 WITH fair AS (SELECT r.run_id FROM (SELECT id AS run_id, rule_id, rule_version FROM runs
                                      WHERE closed_at IS NULL AND state = 'open') AS r
                WHERE {GATES} AND {REACHABLE}
-                 AND EXISTS (SELECT FROM reminders d
-                              WHERE d.run_id = r.run_id AND d.open AND d.state = 'due'
-                                AND d.hinted_until < clock_timestamp() AND d.not_before <= clock_timestamp())
+                 AND (SELECT d.id FROM reminders d
+                       WHERE d.run_id = r.run_id AND d.open AND d.state = 'due'
+                         AND d.hinted_until < clock_timestamp() AND d.not_before <= clock_timestamp()
+                       ORDER BY d.run_id, d.id LIMIT 1) IS NOT NULL
                ORDER BY random() LIMIT 16)
 UPDATE reminders SET hinted_until = clock_timestamp() + make_interval(secs => %(alive_s)s::float8)
  WHERE id = ANY(ARRAY(SELECT r.id
@@ -85,7 +88,8 @@ UPDATE runs SET hinted_until = clock_timestamp() + make_interval(secs => %(alive
  WHERE id = ANY(ARRAY(SELECT n.id FROM runs n
                WHERE n.closed_at IS NULL AND n.state = 'open' AND n.hinted_until < clock_timestamp()
                  AND ((NOT EXISTS (SELECT FROM chunks c WHERE c.run_id = n.id AND c.open)
-                       AND NOT EXISTS (SELECT FROM reminders r WHERE r.run_id = n.id AND r.open))
+                       AND (SELECT r.id FROM reminders r WHERE r.run_id = n.id AND r.open
+                             ORDER BY r.run_id, r.id LIMIT 1) IS NULL)
                       OR (n.reported_at IS NULL AND n.opened_at < now() - make_interval(secs =>
                       %(patience_s)s::float8)))
                ORDER BY n.id LIMIT %(limit)s FOR UPDATE OF n SKIP LOCKED))

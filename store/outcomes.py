@@ -69,25 +69,28 @@ UPDATE effects SET state = 'due' WHERE reminder_id = ANY(%(reminder_ids)s::bigin
 _LAPSED_ARMED = """
 UPDATE reminders SET state = 'in_doubt', ever_in_doubt = true, lease_until = NULL
  WHERE id = ANY(ARRAY(SELECT id FROM reminders
-               WHERE open AND state = 'armed' AND lease_until < clock_timestamp()
+               WHERE state = 'armed' AND lease_until < statement_timestamp()
                ORDER BY id LIMIT 100 FOR UPDATE SKIP LOCKED))
 RETURNING id, fence
 """
 _LAPSED_CLAIMED = """
 UPDATE reminders SET state = 'due', lease_until = NULL, hinted_until = '-infinity', not_before = clock_timestamp()
  WHERE id = ANY(ARRAY(SELECT id FROM reminders
-               WHERE open AND state = 'claimed' AND lease_until < clock_timestamp()
+               WHERE state = 'claimed' AND lease_until < statement_timestamp()
                ORDER BY id LIMIT 1000 FOR UPDATE SKIP LOCKED))
 RETURNING id
 """
-_LONG_HELD = """
-SELECT r.id, r.fence, r.company_id
-  FROM reminders r JOIN rules u ON u.id = r.rule_id JOIN runs n ON n.id = r.run_id
- WHERE r.open AND r.state = 'due' AND NOT r.ever_in_doubt
+_LONG_HELD_RUNS = """
+SELECT n.id FROM runs n JOIN rules u ON u.id = n.rule_id
+ WHERE n.closed_at IS NULL
    AND least(u.held_at, n.held_at, CASE WHEN n.request_key IS NULL THEN u.inactive_since END)
        < now() - make_interval(secs => %(after_s)s::float8)
- ORDER BY r.id LIMIT 100
-   FOR UPDATE OF r SKIP LOCKED
+"""
+_LONG_HELD = """
+SELECT id, fence, company_id FROM reminders
+ WHERE run_id = ANY(%(run_ids)s::bigint[]) AND open AND state = 'due' AND NOT ever_in_doubt
+ ORDER BY id LIMIT 100
+   FOR UPDATE SKIP LOCKED
 """
 _SUPPRESS = """
 INSERT INTO suppressed_addresses (email, because) VALUES (lower(%(email)s::text), %(because)s::text)
@@ -234,7 +237,10 @@ def cancel_long_held(conn: Connection, days: Mapping[int, date], *, after_s: flo
 
     `days`: each company's calendar day.
     """
-    found = conn.execute(_LONG_HELD, {"after_s": after_s}).fetchall()
+    run_ids = [row[0] for row in conn.execute(_LONG_HELD_RUNS, {"after_s": after_s})]
+    if not run_ids:
+        return 0
+    found = conn.execute(_LONG_HELD, {"run_ids": run_ids}).fetchall()
     lock_invoices_of(conn, [row[0] for row in found])
     for reminder_id, fence, company_id in found:
         error = "the rule was held or inactive for a day"

@@ -41,7 +41,7 @@ SELECT n.id AS run_id, n.rule_id, coalesce(v.definition ->> 'title', u.title) AS
   LEFT JOIN users w ON w.login = n.started_by
  WHERE n.id = %(run_id)s
 """
-_MAILS = "SELECT state, count(*) FROM reminders WHERE run_id = %(run_id)s GROUP BY state"
+_MAILS = "SELECT state, count(*) FROM reminders_of_runs WHERE run_id = %(run_id)s GROUP BY state"
 _SHARES = """
 SELECT CASE WHEN c.reminder_id IS NULL THEN 'left_out' ELSE ri.outcome END AS outcome,
        CASE WHEN c.reminder_id IS NULL THEN c.reason
@@ -67,7 +67,7 @@ WITH found AS (
     UNION ALL
     SELECT CASE r.state WHEN 'failed' THEN r.problem WHEN 'in_doubt' THEN 'in_doubt' ELSE 'deferred' END,
            r.customer_id, r.id, i.number, r.last_error
-      FROM reminders r
+      FROM reminders_of_runs r
       JOIN reminder_invoices ri ON ri.reminder_id = r.id AND ri.outcome IN ('planned', 'in_doubt', 'failed')
       JOIN invoices i ON i.id = ri.invoice_id
      WHERE r.run_id = %(run_id)s AND (r.state IN ('failed', 'in_doubt') OR (r.state = 'due' AND r.waits_for = 'server'))
@@ -135,7 +135,7 @@ UPDATE runs n
                                                AND j.change -> 'report_to' IS NOT NULL)
  WHERE n.id = %(run_id)s AND n.state = 'open'
    AND NOT EXISTS (SELECT FROM chunks k WHERE k.run_id = n.id AND k.open)
-   AND NOT EXISTS (SELECT FROM reminders r WHERE r.run_id = n.id AND r.open)
+   AND (SELECT r.id FROM reminders r WHERE r.run_id = n.id AND r.open ORDER BY r.run_id, r.id LIMIT 1) IS NULL
 """
 
 

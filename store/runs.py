@@ -93,10 +93,10 @@ SELECT (SELECT coalesce(sum(cardinality(invoice_ids)), 0) FROM chunks WHERE run_
        count(*) FILTER (WHERE state = 'in_doubt') AS in_doubt,
        count(*) FILTER (WHERE state = 'failed') AS failed,
        count(*) FILTER (WHERE state = 'cancelled') AS cancelled
-  FROM reminders WHERE run_id = %(run_id)s
+  FROM reminders_of_runs WHERE run_id = %(run_id)s
 """
 _LAST_MINUTE = """
-SELECT count(*) FROM reminders
+SELECT count(*) FROM reminders_of_runs
  WHERE run_id = %(run_id)s AND state = 'sent' AND ended_at > clock_timestamp() - interval '1 minute'
 """
 _REASONS = """

@@ -44,7 +44,7 @@ SELECT n.id AS run_id, n.state = 'open' AS open, v.account_id,
   JOIN rules u ON u.id = n.rule_id
   JOIN rule_versions v ON v.rule_id = n.rule_id AND v.version = n.rule_version
   JOIN unnest(%(company_ids)s::bigint[], %(days)s::date[]) AS d (company_id, day) ON d.company_id = u.company_id
-  LEFT JOIN reminders r ON r.run_id = n.id
+  LEFT JOIN reminders_of_runs r ON r.run_id = n.id
  WHERE n.closed_at IS NULL OR n.closed_at >= %(since)s::timestamptz
  GROUP BY n.id, v.account_id ORDER BY n.id LIMIT 10000
 """

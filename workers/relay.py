@@ -45,7 +45,7 @@ def relay(pool: Pool, to: Hints, settings: Settings) -> int:
     with pool.connection() as conn:
         if not is_ours(stored.read(conn), settings.instance):
             return 0
-    room = {queue: limit - to.waiting(queue) for queue, limit in _WAITING.items()}
+    room = {queue: _room(limit, to.waiting(queue)) for queue, limit in _WAITING.items()}
     found = _take(pool, room, alive_s=settings.hint_s, close_s=settings.close_s)
     if found:
         reached("hints_marked")
@@ -76,6 +76,11 @@ def _take(
             ids = hints.due_effects(conn, alive_s=alive_s, limit=room["effects"] * EFFECTS_A_HINT)
             taken += [("apply_effects", (part,)) for part in _parts(ids, EFFECTS_A_HINT)]
     return taken
+
+
+def _room(limit: int, waiting: int) -> int:
+    """How many hints to look for: none before half are gone, since looking costs the same for one as for many."""
+    return limit - waiting if 2 * waiting <= limit else 0
 
 
 def _parts(ids: list[int], size: int) -> list[list[int]]:
