@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from ipaddress import ip_address
 from typing import TYPE_CHECKING, Final
 
 from letters.headers import check_address
@@ -11,6 +9,7 @@ from operations.acting import acting, existing, line, number, one_of, optional_l
 from store.people import ACCOUNTS, COMPANIES, USERS, lock_account
 from store.saving import id_of, save
 from workflow.errors import InvalidInput
+from workflow.servers import check_host, check_reference, is_loopback
 
 if TYPE_CHECKING:
     from datetime import date
@@ -19,9 +18,6 @@ if TYPE_CHECKING:
     from store.people import AccountLogin
 
 SECURITY_MODES: Final = ("implicit-tls", "starttls-required", "plain")
-
-_HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
-_REFERENCE = re.compile(r"env:[A-Za-z_][A-Za-z0-9_]{0,199}|file:/[^\x00-\x1f\x7f]{1,500}")
 
 
 def save_account(
@@ -52,15 +48,13 @@ def save_account(
     """
     if (company is None) == (user is None):
         raise InvalidInput(field="company", value=company, reason="an account belongs to a company or to a user")
-    _check_host(host)
+    check_host(host, field="host")
     number(port, range(1, 65536), field="port")
     one_of(security, SECURITY_MODES, field="security")
     number(max_connections, range(1, 65), field="max_connections")
     number(per_minute, range(1, 1_000_001), field="per_minute")
-    if password_ref is not None and not _REFERENCE.fullmatch(password_ref):
-        raise InvalidInput(
-            field="password_ref", value="(not shown)", reason="must say where the password is: env:NAME or file:/PATH"
-        )
+    if password_ref is not None:
+        check_reference(password_ref, field="password_ref")
     name = line(name, field="name")
     values: dict[str, object] = {
         "name": name,
@@ -104,22 +98,7 @@ def _check_login(host: str, security: str, login: tuple[str | None, str | None])
         raise InvalidInput(field=missing, value=None, reason="username and password reference go together")
     if username is not None:
         line(username, field="username")
-    if security == "plain" and not _is_loopback(host):
+    if security == "plain" and not is_loopback(host):
         raise InvalidInput(field="security", value=security, reason="plain is for servers on this machine only")
     if security == "plain" and username is not None:
         raise InvalidInput(field="security", value=security, reason="a password does not travel in plain text")
-
-
-def _check_host(host: str) -> None:
-    try:
-        ip_address(host)
-    except ValueError:
-        if not _HOST.fullmatch(host):
-            raise InvalidInput(field="host", value=host, reason="must be a host name or an IP address") from None
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host.lower() == "localhost"
