@@ -10,12 +10,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from letters.headers import check_address
-from operations.acting import acting, line
-from store import settings, standing
+from operations.acting import acting, line, sensible_day
+from operations.run import check_may_set_clock, set_business_clock
+from store import companies, settings, standing
 from workers import identity
 from workflow.errors import InvalidInput
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from store.connection import Connection
 
 
@@ -23,8 +26,9 @@ if TYPE_CHECKING:
 class Instance:
     """What this is. `foreign`: why nothing may be mailed from here, None where it may.
 
-    `waiting`: mails that are queued, and would leave if nothing else kept them. `host_setting`: what RELANCE_INSTANCE
-    says, or where this host keeps to which instance it belongs.
+    `clock`: where a test's business clock stands, None where it goes with the world's. `waiting`: mails that are queued,
+    and would leave if nothing else kept them. `host_setting`: what RELANCE_INSTANCE says, or where this host keeps to
+    which instance it belongs.
     """
 
     instance_id: str | None
@@ -33,6 +37,7 @@ class Instance:
     foreign: str | None
     test_instance: bool
     redirect_to: str | None
+    clock: datetime | None
     stopped_because: str | None
     waiting: int
 
@@ -48,6 +53,7 @@ def show(conn: Connection, setting: str) -> Instance:
         foreign=identity.why_foreign(here, setting),
         test_instance=here.test_instance,
         redirect_to=here.redirect_to,
+        clock=here.business_now if here.clock_is_set else None,
         stopped_because=here.stopped_because,
         waiting=sum(counted.get(state, 0) for state in ("due", "claimed", "armed")),
     )
@@ -100,6 +106,24 @@ def make_test(conn: Connection, setting: str, *, redirect_to: str | None, becaus
         settings.close_gates(conn)
         settings.make_test_instance(conn)
         settings.redirect(conn, address)
+    return show(conn, setting)
+
+
+def set_clock(conn: Connection, setting: str, *, at: datetime, by: str) -> Instance:
+    """Set a test's business clock: it stands there until it is set again. Rules that are due by then run.
+
+    Without a time zone `at` is on the companies' clock. Raises InvalidInput where this is no test, where the companies
+    have several clocks or there is none yet, and for a year that nobody means.
+    """
+    check_may_set_clock(conn, at)
+    sensible_day(at.date(), field="clock")
+    if at.tzinfo is None:
+        clocks = {one.clock for one in companies.companies(conn).values()}
+        if len(clocks) != 1:
+            reason = f"needs a time zone, as in {at.isoformat()}+01:00: the companies have {len(clocks)}"
+            raise InvalidInput(field="clock", value=at.isoformat(), reason=reason)
+        at = at.replace(tzinfo=clocks.pop())
+    set_business_clock(conn, at, by=by)
     return show(conn, setting)
 
 

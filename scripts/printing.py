@@ -50,6 +50,9 @@ class Page:
 # Controls, and marks that turn the direction of writing.
 _CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 DAY: Final = click.DateTime(["%Y-%m-%d"])
+INSTANT: Final = click.DateTime(
+    ["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%S%z", "%Y-%m-%dT%H:%M%z"]
+)
 ROW_ID: Final = click.IntRange(1, 2**63 - 1)
 DASH: Final = "\N{EN DASH}"
 YES: Final = "✔"

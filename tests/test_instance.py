@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from operations import instance
+from operations.companies import save_company
 from scripts.caller import with_instance
 from scripts.sink import Sink
 from store import settings
@@ -165,6 +167,25 @@ def test_only_a_test_redirects(conn: Connection, host: str) -> None:
     shown = instance.make_test(conn, host, redirect_to=None, because="trying", by=MARIE)
     assert (shown.test_instance, shown.redirect_to) == (True, None)
     assert settings.read(conn).business_now == NOW
+
+
+def test_a_tests_clock_is_the_companies(conn: Connection, host: str) -> None:
+    shown = instance.set_clock(conn, host, at=datetime.fromisoformat("2026-07-01T09:00"), by=MARIE)
+    assert shown.clock == datetime.fromisoformat("2026-07-01T09:00+02:00")
+    shown = instance.set_clock(conn, host, at=datetime.fromisoformat("2026-07-01T09:00Z"), by=MARIE)
+    assert shown.clock == datetime.fromisoformat("2026-07-01T09:00Z")
+
+
+def test_companies_with_several_clocks_ask_for_a_time_zone(conn: Connection, host: str) -> None:
+    save_company(conn, code="OUEST", name="Ouest SAS", zone="Indian/Reunion", by=MARIE)
+    with pytest.raises(InvalidInput, match="time zone"):
+        instance.set_clock(conn, host, at=datetime.fromisoformat("2026-07-01T09:00"), by=MARIE)
+
+
+def test_only_a_test_has_a_clock_of_its_own(conn: Connection, host: str) -> None:
+    instance.end_test(conn, host, because="goes live", by=MARIE)
+    with pytest.raises(InvalidInput, match="only a test instance"):
+        instance.set_clock(conn, host, at=NOW, by=MARIE)
 
 
 @pytest.mark.parametrize("setting", ["prod", "file:instance", "env:INSTANCE"])

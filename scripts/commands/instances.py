@@ -8,9 +8,11 @@ import click
 
 from scripts import printing
 from scripts.caller import Caller, calling, desk
-from scripts.printing import because_option, json_option
+from scripts.printing import INSTANT, because_option, json_option
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from operations.instance import Instance
 
 
@@ -77,6 +79,21 @@ def off(caller: Caller, *, because: str, as_json: bool) -> None:
         _print(end_test(at.conn, at.settings.instance, because=because, by=at.by), as_json=as_json)
 
 
+@test_instance.command()
+@click.argument("at", type=INSTANT, metavar="WHEN")
+@json_option
+@calling
+def clock(caller: Caller, *, at: datetime, as_json: bool) -> None:
+    """Set a test's own clock to WHEN, on the companies' clock: there it stands. What is due by then runs.
+
+    Mails, windows, overdue days and dates of reminders all go by it.
+    """
+    from operations.instance import set_clock  # noqa: PLC0415 - loaded when asked for
+
+    with desk(caller) as here:
+        _print(set_clock(here.conn, here.settings.instance, at=at, by=here.by), as_json=as_json)
+
+
 def _print(found: Instance, *, as_json: bool) -> None:
     if as_json:
         printing.print_json(found)
@@ -88,6 +105,8 @@ def _print(found: Instance, *, as_json: bool) -> None:
     kind = "a test: only rules that allow it run" if found.test_instance else "production"
     redirected = f"; all mail goes to {found.redirect_to}" if found.redirect_to else ""
     out.print(f"kind: {kind}{printing.clean(redirected)}")
+    if found.clock:
+        out.print(f"clock: stands at {printing.minute(found.clock)}")
     out.print(f"mails that wait to leave: {found.waiting}")
     if found.stopped_because:
         out.print(f"all mail is stopped: {printing.clean(found.stopped_because)}", style="bold red")

@@ -8,7 +8,7 @@ import click
 
 from scripts import printing
 from scripts.caller import Caller, calling, desk, desks
-from scripts.printing import DAY, ROW_ID, json_option, lang_option, yes_option
+from scripts.printing import DAY, INSTANT, ROW_ID, json_option, lang_option, yes_option
 from scripts.watching import watch, watch_options
 
 if TYPE_CHECKING:
@@ -48,9 +48,7 @@ def preview(caller: Caller, *, rule: str, on: datetime | None, lang: Language, a
 @click.command()
 @click.argument("rule")
 @click.option(
-    "--now",
-    type=click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%S%z", "%Y-%m-%dT%H:%M%z"]),
-    help="Set the business clock to it first; on a test instance only.",
+    "--now", type=INSTANT, metavar="WHEN", help="Set the business clock to it first; on a test instance only."
 )
 @click.option("--request", metavar="KEY", help="The request's name: asked twice by the same one, it runs once.")
 @yes_option
