@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 class Instance:
     """What this is. `foreign`: why nothing may be mailed from here, None where it may.
 
-    `clock`: where a test's business clock stands, None where it goes with the world's. `waiting`: mails that are queued,
-    and would leave if nothing else kept them. `host_setting`: what RELANCE_INSTANCE says, or where this host keeps to
-    which instance it belongs.
+    `clock`: where a test's business clock stands, None where it goes with the world's. `waiting`: mails queued, that
+    would leave if nothing else kept them. `host_setting`: what RELANCE_INSTANCE says, or where this host keeps to which
+    instance it belongs.
     """
 
     instance_id: str | None
