@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from operations.companies import save_company
 from operations.customers import save_contact, save_customer
 from operations.importing.bills import plan_invoices
 from operations.importing.imports import Busy, Imported, Said, Understood, bad_rows, import_file, recognise, understand
@@ -488,6 +489,39 @@ def test_what_no_person_could_save_no_file_can(
     assert [one.column for one in done.bad] == [column]
     assert done.bad[0].reason.startswith(reason)
     assert done.bad[0].line == len(lines)
+
+
+def test_a_moment_is_a_day_on_the_clock_of_its_company(conn: Connection) -> None:
+    save_company(conn, code="OUEST", name="West Inc.", zone="America/New_York", by="system")
+    lines = ("company,client,number,date,due date,total", "NORD,C-1,FA-1,2026-03-01T23:30:00Z,2026-04-01,1.00",
+             "OUEST,C-1,FA-2,2026-03-01T03:30:00Z,2026-04-30 23:59:00+01:00,1.00")  # fmt: skip
+    assert bring(conn, "invoices", *lines).added == 2
+    assert [by_number(conn, one)["issued_on"] for one in ("FA-1", "FA-2")] == [date(2026, 3, 2), date(2026, 2, 28)]
+    assert by_number(conn, "FA-2")["due_on"] == date(2026, 4, 30)
+    paid = ("company,invoice,amount,payment date", "NORD,FA-1,1.00,2026-03-31T22:00:00Z")
+    assert counts(bring(conn, "payments", *paid)) == (1, 0, 0, 0)
+    assert only(conn, "SELECT received_on FROM payments") == date(2026, 4, 1)
+    assert counts(bring(conn, "payments", *paid)) == (0, 0, 1, 0)
+
+
+def test_days_added_to_a_moment_are_counted_from_its_day(conn: Connection) -> None:
+    lines = (
+        "client,number,on,total,terms",
+        "C-1,FA-1,2026-03-01T22:30:00Z,1.00,60",
+        "C-1,FA-2,2026-03-01T22:30:00Z,1.00,-999999",
+    )
+    mapping = (
+        "kind: invoices\ncolumns:\n  customer: client\n  number: number\n  total: total\n  issued_on: on\n"
+        "  due_on: {column: on, plus_days: terms}"
+    )
+    done = bring(conn, None, *lines, mapping=mapping, only_good=True)
+    assert [one.reason for one in done.bad] == ["-999999 days later there is no calendar"]
+    assert by_number(conn, "FA-1")["due_on"] == date(2026, 4, 30), "not the first of May, as sixty times 24 hours later"
+
+
+def test_a_moment_of_a_company_that_does_not_exist_is_refused_with_its_row(conn: Connection) -> None:
+    lines = ("company,client,number,date,total", "SUD,C-1,FA-1,2026-03-01T23:30:00Z,1.00")
+    assert refusals(bring(conn, "invoices", *lines)) == [(2, "company", "SUD", "does not exist")]
 
 
 def test_a_column_in_which_nothing_tells_day_from_month_is_refused_until_somebody_says_so(conn: Connection) -> None:

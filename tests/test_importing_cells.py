@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from operations.importing.amounts import DECIMALS, Decimals, NoAmount, amount, currency_of, decimals_of
-from operations.importing.days import ORDERS, Order, day, order_of
+from operations.importing.days import ORDERS, Moment, Order, day, order_of
 
 
 @pytest.mark.parametrize(
@@ -19,7 +20,6 @@ from operations.importing.days import ORDERS, Order, day, order_of
         "2026-04-03",
         "2026/04/03",
         "2026-04-03 11:50",
-        "2026-04-03T11:50:00.000+02:00",
         "20260403",
         "20260403.0",
         "3-Apr-26",
@@ -33,6 +33,40 @@ from operations.importing.days import ORDERS, Order, day, order_of
 def test_a_day_that_says_itself_needs_no_order(text: str, order: Order | None) -> None:
     assert day(text, order) == date(2026, 4, 3)
     assert order_of([text]) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "in_paris"),
+    [
+        ("2026-03-01T22:00:00Z", date(2026, 3, 1)),
+        ("2026-03-01T23:30:00Z", date(2026, 3, 2)),
+        ("2026-07-01 22:30 UTC", date(2026, 7, 2)),
+        ("2026-03-02T00:30:00.000+02:00", date(2026, 3, 1)),
+        ("03/02/2026 11:30 PM -0500", date(2026, 2, 4)),
+        ("2026-03-01 12:10 AM +0000", date(2026, 3, 1)),
+    ],
+)
+def test_a_time_with_its_zone_is_the_day_that_it_is_on_the_company_s_clock(text: str, in_paris: date) -> None:
+    found = day(text, "dmy")
+    assert isinstance(found, Moment)
+    assert found.on(ZoneInfo("Europe/Paris")) == in_paris
+
+
+@pytest.mark.parametrize(
+    "text", ["2026-03-01 24:00Z", "2026-03-01 13:00 PM Z", "2026-03-01 10:61Z", "2026-03-01 10:00+24:00"]
+)
+def test_a_time_with_a_zone_that_no_clock_shows_is_no_day(text: str) -> None:
+    assert day(text, None) is None
+
+
+@given(st.datetimes(datetime(1950, 1, 1), datetime(2100, 12, 31)), st.integers(-14 * 60, 14 * 60))  # noqa: DTZ001
+def test_whatever_zone_a_moment_is_written_in_its_day_is_the_same(naive: datetime, minutes: int) -> None:
+    east = timedelta(minutes=minutes)
+    sign, (hours, rest) = "-" if minutes < 0 else "+", divmod(abs(minutes), 60)
+    written = f"{naive:%Y-%m-%d %H:%M}{sign}{hours:02}:{rest:02}"
+    found = day(written, None)
+    assert isinstance(found, Moment)
+    assert found.on(UTC) == (naive - east).date()
 
 
 def test_a_first_of_the_month_may_be_written_in_french() -> None:

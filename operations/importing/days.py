@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from datetime import date
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta, timezone
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final, Literal, get_args
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from zoneinfo import ZoneInfo
 
 # What comes first where a day is written in figures and the year is not first.
 Order = Literal["dmy", "mdy", "ymd"]
@@ -21,7 +23,8 @@ _PIVOT: Final = 69
 _YEARS: Final = range(1950, 2101)
 
 _TIME = re.compile(
-    r"[ T][0-9]{1,2}[:h][0-9]{2}(:[0-9]{2}([.,][0-9]{1,9})?)?( ?[AaPp][Mm])?( ?(Z|UTC|[+-][0-9]{2}:?[0-9]{2}))?\Z"
+    r"[ T](?P<hour>[0-9]{1,2})[:h](?P<minute>[0-9]{2})(:[0-9]{2}([.,][0-9]{1,9})?)?( ?(?P<half>[AaPp])[Mm])?"
+    r"( ?(?P<zone>Z|UTC|[+-][0-9]{2}:?[0-9]{2}))?\Z"
 )
 _COMPACT = re.compile(r"(?P<year>[0-9]{4})(?P<month>[0-9]{2})(?P<day>[0-9]{2})(\.0+)?\Z")
 _FIGURES = re.compile(r"(?P<first>[0-9]{1,4})(?P<sign>[-/. ])(?P<second>[0-9]{1,2})(?P=sign)(?P<third>[0-9]{1,4})\Z")
@@ -46,17 +49,49 @@ _MONTHS: Final[dict[str, int]] = {
 }  # fmt: skip
 
 
-def day(text: str, order: Order | None) -> date | None:
-    """Return the day, None where the text is none. A time of day behind it is left out.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moment:
+    """An instant whose day depends on whose clock is asked; `later`: the days after that day which are meant."""
+
+    at: datetime
+    later: int = 0
+
+    def __str__(self) -> str:
+        """As a person reads it before the clock is known."""
+        days = f" + {self.later} days" if self.later else ""
+        return f"{self.at.astimezone(UTC):%Y-%m-%d %H:%M} UTC{days}, on the company's clock"
+
+    def on(self, clock: ZoneInfo | timezone) -> date:
+        """The day that is meant, on this clock."""
+        return self.at.astimezone(clock).date() + timedelta(days=self.later)
+
+
+def day(text: str, order: Order | None) -> date | Moment | None:
+    """Return the day, None where the text is none. A time of day behind it is left out, unless it names its zone.
 
     `order` decides where nothing in the text does: 3/4/2026, 03-04-26. None: a text that may be two days is none.
     """
     found = _read(text)
     if isinstance(found, dict):
-        if order:
-            return found.get(order)
-        return next(iter(found.values())) if len(set(found.values())) == 1 else None  # 3/3/2026
-    return found
+        either = set(found.values())
+        found = found.get(order) if order else either.pop() if len(either) == 1 else None  # 3/3/2026 is one day
+    time_of_day = _TIME.search(text.strip())
+    return _moment(found, time_of_day) if found and time_of_day and time_of_day["zone"] else found
+
+
+def _moment(day_there: date, told: re.Match[str]) -> Moment | None:
+    """That time of that day in the zone it names; None where there is no such time or zone."""
+    hour, zone = int(told["hour"]), told["zone"].replace(":", "")
+    if told["half"]:
+        if not 1 <= hour <= 12:
+            return None
+        hour = hour % 12 + (12 if told["half"] in "pP" else 0)
+    try:
+        east = timedelta(hours=int(zone[1:3]), minutes=int(zone[3:])) if zone[0] in "+-" else timedelta()
+        clock = timezone(-east if zone[0] == "-" else east)
+        return Moment(at=datetime.combine(day_there, time(hour, int(told["minute"])), clock))
+    except ValueError:
+        return None
 
 
 def order_of(texts: Iterable[str]) -> Order | Literal["ambiguous"] | None:

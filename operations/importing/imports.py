@@ -18,7 +18,7 @@ from operations.importing.guesses import check_complete, check_meant, guess
 from operations.importing.marks import plan_tags
 from operations.importing.money import plan_payments
 from operations.importing.people import plan_contacts, plan_customers
-from operations.importing.plans import Companies, Notice
+from operations.importing.plans import Companies, Notice, on_companies_clocks
 from operations.importing.records import Bad
 from store import freshness, imports, journal, settings
 from workflow.errors import InvalidInput, RelanceError
@@ -185,7 +185,8 @@ def import_file(
     with acting(conn, by=by, because=why, today=settings.read(conn).business_now.date()):
         if not dry_run and not imports.alone(conn):
             raise Busy
-        plan = _planner(mapping.kind, create_tags=create_tags)(conn, reading.records)
+        dated = on_companies_clocks(conn, reading.records)
+        plan = _planner(mapping.kind, create_tags=create_tags)(conn, dated)
         bad = sorted([*reading.bad, *_bad(plan, mapping)], key=lambda one: one.line)
         writes = not dry_run and (only_good or not bad)
         if writes and (plan.added or plan.changed):
@@ -194,8 +195,8 @@ def import_file(
             journal.write(conn, "import", 0, {name: (None, value) for name, value in counts.items()})
         # A file that brings nothing new may be yesterday's, again: it is no word of what was paid since.
         if writes and not bad and mapping.kind == "payments" and (plan.added or plan.changed):
-            known = Companies(conn, reading.records)
-            freshness.heard(conn, {known.ids[known.of(record)] for record in reading.records}, "import")
+            known = Companies(conn, dated)
+            freshness.heard(conn, {known.ids[known.of(record)] for record in dated}, "import")
     return Imported(
         kind=mapping.kind,
         file=understood.sheet.name,

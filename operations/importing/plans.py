@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import UTC
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
+from operations.importing.days import Moment
 from store import imports, lookups
+from store.companies import companies
 from workflow.errors import InvalidInput, RelanceError
 
 if TYPE_CHECKING:
@@ -135,6 +138,24 @@ class Companies:
             for company, asked in numbers.items()
             for invoice in imports.invoices(conn, company, asked)
         }
+
+
+def on_companies_clocks(conn: Connection, records: Sequence[Record]) -> list[Record]:
+    """The records with each moment made the day that it is on the clock of the row's company. Raises InvalidInput.
+
+    Where there is no such company it is a day in UTC; such a row is refused.
+    """
+    if not any(isinstance(value, Moment) for record in records for value in record.values.values()):
+        return list(records)
+    known = Companies(conn, records)
+    clocks = {company.id: company.clock for company in companies(conn).values()}
+
+    def on_clock(record: Record) -> Record:
+        clock = clocks.get(known.ids.get(known.said(record), 0), UTC)
+        days = {name: value.on(clock) for name, value in record.values.items() if isinstance(value, Moment)}
+        return replace(record, values=record.values | days)
+
+    return [on_clock(record) for record in records]
 
 
 def in_steps(items: Sequence[Item], done: int, total: int, progress: Progress) -> Iterator[list[Item]]:

@@ -11,7 +11,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Final, assert_never
 
 from operations.importing.amounts import NoAmount, amount, decimals_of
-from operations.importing.days import day, order_of
+from operations.importing.days import Moment, day, order_of
 from operations.importing.fields import FIELDS, NO, YES, plain
 from operations.importing.mappings import WHOLE
 from workflow.errors import InvalidInput
@@ -284,20 +284,23 @@ def _line(*, whole: bool, split: str | None) -> Callable[[str, Cells], Any]:
     return lines if split else line
 
 
-def _day(source: Source, sheet: Sheet) -> Callable[[str, Cells], date | None]:
+def _day(source: Source, sheet: Sheet) -> Callable[[str, Cells], date | Moment | None]:
     order: Any = source.format
     later = source.plus_days
     place = column(sheet, later) if isinstance(later, str) else None
 
-    def read(text: str, cells: Cells) -> date | None:
+    def read(text: str, cells: Cells) -> date | Moment | None:
         if not text:
             return None
         found = day(text, order)
         if found is None:
             raise _Refused(f"is no day{_ORDER_WORDS.get(order, '')}")
-        days = _days(cells[place].strip()) if place is not None else later
+        days = int(_days(cells[place].strip()) if place is not None else later or 0)
         try:
-            return found + timedelta(days=int(days)) if days else found
+            if isinstance(found, Moment):
+                _ = found.at + timedelta(days=days - 1)  # whatever the clock, that day is in the calendar
+                return replace(found, later=days)
+            return found + timedelta(days=days)
         except OverflowError:
             raise _Refused(f"{days} days later there is no calendar") from None
 
