@@ -332,6 +332,20 @@ def test_a_file_without_numbers_gets_the_same_ones_as_invoices_and_as_payments(c
     assert days == [(date(2026, 10, 8),), (date(2026, 11, 1),)]
 
 
+def test_rows_that_are_several_payments_of_one_invoice_are_that(conn: Connection) -> None:
+    lines = ("who,on,amount,settled,days", "C-1,2026-10-01,50.00,20.00,7", "C-1,2026-10-01,50.00,25.00,40")
+    number = "{derived: [who, on, amount], prefix: X-, again: same}"
+    bills = f"kind: invoices\ncolumns: {{customer: who, number: {number}, issued_on: on, total: amount}}"
+    money = (
+        f"kind: payments\ncolumns:\n  invoice: {number}\n  amount: settled\n"
+        "  received_on: {column: on, plus_days: days}"
+    )
+    assert counts(bring(conn, None, *lines, mapping=bills)) == (1, 0, 0, 1)
+    assert counts(bring(conn, None, *lines[:2], mapping=money)) == (1, 0, 0, 0)
+    assert counts(bring(conn, None, lines[0], lines[2], mapping=money)) == (1, 0, 0, 0)
+    assert only(conn, "SELECT balance FROM invoices") == Decimal(5)
+
+
 def test_tags_are_put_on_invoices_and_made_when_asked(conn: Connection) -> None:
     invoice(conn)
     lines = ("facture,tag", "FA-1,litige")

@@ -72,6 +72,7 @@ def test_every_name_of_a_column_is_written_as_it_is_compared(kind: Kind) -> None
         (INVOICES + "  total: {column: A, negate: perhaps}", "columns.total.negate: must be one of yes, no"),
         (INVOICES + "  total: {derived: [A]}", "columns.total: only numbers and references can be derived"),
         (INVOICES + "  number: {column: A, prefix: F}", "columns.number.prefix: is not known here"),
+        (INVOICES + "  number: {derived: A, again: twice}", "columns.number.again: must be one of other, same"),
         (INVOICES + "  due_on: {column: A, plus_days: 99999}", "columns.due_on.plus_days: is more than"),
         (INVOICES + "  number: A\n  number: B", "line 4: is given twice"),
     ],
@@ -85,7 +86,7 @@ NAME = st.text(st.characters(exclude_categories=["Cs", "Cc", "Cn", "Zs", "Zl", "
 SOURCE = st.one_of(
     st.builds(Source, columns=st.lists(NAME, min_size=1, max_size=3).map(tuple)),
     st.builds(Source, value=NAME, words=st.dictionaries(NAME, NAME, max_size=2)),
-    st.builds(Source, columns=st.tuples(NAME), derived=st.just(value=True), prefix=NAME),
+    st.builds(Source, columns=st.tuples(NAME), derived=st.just(value=True), prefix=NAME, same=st.booleans()),
     st.builds(Source, columns=st.tuples(NAME), format=st.just("whole")),
 )
 

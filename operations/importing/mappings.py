@@ -36,6 +36,7 @@ class Source:
 
     `format`: an order for days, a decimal sign for amounts, `whole` for numbers such as 12345.0. `words`: what cells
     say and what that means. `plus_days`: days added to a day, a figure or a column's name. `split`: parts tags.
+    `same`: rows of which a derived name is made of the same are one thing, such as an invoice with its payments.
     """
 
     columns: tuple[str, ...] = ()
@@ -47,6 +48,7 @@ class Source:
     plus_days: int | str | None = None
     negate: bool = False
     split: str | None = None
+    same: bool = False
 
     @property
     def label(self) -> str:
@@ -158,6 +160,7 @@ def _written(source: Source) -> str | list[str] | dict[str, Any]:
         "plus_days": None if source.plus_days is None else str(source.plus_days),
         "negate": "yes" if source.negate else None,
         "split": source.split,
+        "again": "same" if source.same else None,
     }
     return long | {key: value for key, value in options.items() if value}
 
@@ -177,7 +180,7 @@ def _source(kind: Kind, name: str, value: object, place: str | None = None) -> S
         raise InvalidInput(field=place, value=name, reason="only numbers and references can be derived")
     allowed = ["words"]
     allowed += {"day": ["format", "plus_days"], "amount": ["format", "negate"], "line": ["format"]}.get(known.type, [])
-    allowed += ["prefix"] if origin == ["derived"] else []
+    allowed += ["prefix", "again"] if origin == ["derived"] else []
     allowed += ["split"] if name == "tag" else []
     _known(given, (*origin, *allowed), f"{place}.")
     days = given.get("plus_days")
@@ -194,6 +197,7 @@ def _source(kind: Kind, name: str, value: object, place: str | None = None) -> S
         plus_days=None if days is None else _days(_text(days, f"{place}.plus_days"), f"{place}.plus_days"),
         negate=_one_of(given.get("negate", "no"), ("yes", "no"), f"{place}.negate") == "yes",
         split=_text(given["split"], f"{place}.split") or None if "split" in given else None,
+        same=_one_of(given.get("again", "other"), ("other", "same"), f"{place}.again") == "same",
     )
 
 

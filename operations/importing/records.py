@@ -205,7 +205,7 @@ def _getter(source: Source, sheet: Sheet) -> Callable[[Cells], str]:
         return lambda _: value
     places = [column(sheet, name) for name in source.columns]
     if source.derived:
-        return _deriving(places, source.prefix)
+        return _deriving(places, source.prefix, same=source.same)
     if len(places) > 1:
         return lambda cells: _said(" ".join(filter(None, (cells[place].strip() for place in places))), words)
     (place,) = places
@@ -218,14 +218,14 @@ def _said(text: str, words: Map[str, str]) -> str:
     return words.get(text, text)
 
 
-def _deriving(places: Sequence[int], prefix: str) -> Callable[[Cells], str]:
-    """A name from what some columns say; the second row that says the same is told apart by its order."""
+def _deriving(places: Sequence[int], prefix: str, *, same: bool) -> Callable[[Cells], str]:
+    """A name from what some columns say; a second row that says so is the same, or is told apart by its order."""
     seen: Counter[str] = Counter()
 
     def derive(cells: Cells) -> str:
         name = prefix + digest(cells[place].strip() for place in places)
         seen[name] += 1
-        return name if seen[name] == 1 else f"{name}-{seen[name]}"
+        return name if same or seen[name] == 1 else f"{name}-{seen[name]}"
 
     return derive
 
