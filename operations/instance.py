@@ -28,12 +28,13 @@ class Instance:
 
     `clock`: where a test's business clock stands, None where it goes with the world's. `waiting`: mails queued, that
     would leave if nothing else kept them. `host_setting`: what RELANCE_INSTANCE says, or where this host keeps to which
-    instance it belongs.
+    instance it belongs; `host_problem`: why it cannot tell, empty where it can.
     """
 
     instance_id: str | None
     host_instance_id: str | None
     host_setting: str
+    host_problem: str
     foreign: str | None
     test_instance: bool
     redirect_to: str | None
@@ -50,6 +51,7 @@ def show(conn: Connection, setting: str) -> Instance:
         instance_id=here.instance_id,
         host_instance_id=identity.of_host(setting),
         host_setting=setting,
+        host_problem=identity.what_is_wrong(setting),
         foreign=identity.why_foreign(here, setting),
         test_instance=here.test_instance,
         redirect_to=here.redirect_to,
@@ -62,10 +64,13 @@ def show(conn: Connection, setting: str) -> Instance:
 def adopt_fresh(conn: Connection, setting: str) -> str | None:
     """Make a database that has just been made this host's: nobody has to say so. Returns the id; None where it has one.
 
-    Where the host belongs to an instance already, the new database is that instance's.
+    Where the host belongs to an instance already, the new database is that instance's. Raises InvalidInput where the
+    host's file does not tell: nobody's words are written over.
     """
     if not setting or settings.read(conn).instance_id is not None:
         return None
+    if wrong := identity.what_is_wrong(setting):
+        raise InvalidInput(field="RELANCE_INSTANCE", value=setting, reason=f"{wrong}: mend that file, or remove it")
     instance_id = identity.of_host(setting) or str(uuid.uuid4())
     with acting(conn, by="system", because="a fresh database"):
         settings.adopt(conn, instance_id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -208,3 +209,38 @@ def test_a_file_that_cannot_be_read_is_no_instance(tmp_path: Path) -> None:
     assert identity.of_host(f"file:{tmp_path}") is None
     (tmp_path / "binary").write_bytes(b"\xff\xfe\x00")
     assert identity.of_host(f"file:{tmp_path / 'binary'}") is None
+
+
+@pytest.mark.parametrize("written", ["{}", "{{{}}}", "urn:uuid:{}", "\n  {}\n\n"])
+def test_an_id_is_the_same_however_a_person_writes_it(conn: Connection, tmp_path: Path, written: str) -> None:
+    known = str(settings.read(conn).instance_id)
+    (tmp_path / "instance").write_text(written.format(known.upper()))
+    assert identity.of_host(f"file:{tmp_path / 'instance'}") == known
+    assert foreign(conn, f"file:{tmp_path / 'instance'}") is None
+
+
+@pytest.mark.parametrize("text", ["", "production", "2f1c5a52-3a86-4c5c-9a7e"])
+def test_a_file_that_holds_no_id_lets_nothing_leave_and_says_so(conn: Connection, tmp_path: Path, text: str) -> None:
+    (tmp_path / "instance").write_text(text)
+    assert "holds no instance's id" in str(foreign(conn, f"file:{tmp_path / 'instance'}"))
+    conn.execute("UPDATE settings SET instance_id = NULL, instance_place = NULL")
+    assert foreign(conn, f"file:{tmp_path / 'instance'}"), "a database that is nobody's is not this host's either"
+
+
+def test_what_a_person_wrote_is_not_written_over_by_a_fresh_database(conn: Connection, tmp_path: Path) -> None:
+    (tmp_path / "instance").write_text("production")
+    conn.execute("UPDATE settings SET instance_id = NULL, instance_place = NULL")
+    with pytest.raises(InvalidInput, match="mend that file, or remove it"):
+        instance.adopt_fresh(conn, f"file:{tmp_path / 'instance'}")
+    assert (tmp_path / "instance").read_text() == "production"
+
+
+def test_a_copy_of_the_private_servers_folder_on_the_same_host_is_known_for_one(conn: Connection, host: str) -> None:
+    kept = Path(host.removeprefix("file:"))
+    copy = Path(shutil.copytree(kept.parent, kept.parent.with_name("copy"))) / kept.name
+    shown = instance.show(conn, f"file:{copy}")
+    assert "is a copy" in str(shown.foreign)
+    assert str(copy) in shown.host_problem
+    moved = kept.parent.rename(kept.parent.with_name("moved")) / kept.name
+    assert foreign(conn, f"file:{moved}") is None, "a folder that is moved is the same one"
+    assert instance.adopt(conn, f"file:{copy}", because="the old one is off", by=MARIE).foreign is None

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from store.settings import Settings
 
 IN_A_FILE: Final = "file:"
-_LONGEST: Final = 80
+_LONGEST: Final = 200
 
 
 def check(setting: str) -> None:
@@ -35,32 +35,64 @@ def check(setting: str) -> None:
 
 
 def of_host(setting: str) -> str | None:
-    """The instance that this host belongs to; None where it belongs to none yet, or cannot read to which.
+    """The instance that this host belongs to; None where it belongs to none yet, or cannot tell to which.
 
     Read anew each time: a person may adopt a database while workers run.
     """
-    if not setting.startswith(IN_A_FILE):
-        return str(UUID(setting)) if setting else None
-    try:
-        return Path(setting.removeprefix(IN_A_FILE)).read_text(encoding="utf-8").strip()[:_LONGEST] or None
-    except (OSError, UnicodeDecodeError):
-        return None
+    return _of_host(setting)[0]
+
+
+def what_is_wrong(setting: str) -> str:
+    """Why this host cannot tell to which instance it belongs, in words; empty where it can, or belongs to none yet."""
+    return _of_host(setting)[1]
 
 
 def keep(setting: str, instance_id: str) -> None:
-    """Let this host belong to the instance. Raises OSError; a setting that is no file is not written."""
+    """Let this host belong to the instance. Raises OSError; a setting that is no file is not written.
+
+    The file notes its own inode: in a copy of the folder, on this host or another, it is not this file any more.
+    """
     if not setting.startswith(IN_A_FILE):
         return
     path = Path(setting.removeprefix(IN_A_FILE))
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     fresh = path.with_name(f"{path.name}.{os.getpid()}")
-    fresh.write_text(f"{instance_id}\n", encoding="utf-8")
+    with fresh.open("w", encoding="utf-8") as file:
+        file.write(f"{instance_id}\ninode {os.fstat(file.fileno()).st_ino}\n")
     fresh.replace(path)
+
+
+def _of_host(setting: str) -> tuple[str | None, str]:
+    """The instance, and what is wrong with how it is said.
+
+    However the id is written (in capitals, in braces), it is told as the database tells its own. A file that a person
+    wrote need not say where it is.
+    """
+    if not setting.startswith(IN_A_FILE):
+        return (str(UUID(setting)) if setting else None), ""
+    path = Path(setting.removeprefix(IN_A_FILE))
+    try:
+        with path.open(encoding="utf-8") as file:
+            said, _, place = file.read(_LONGEST).strip().partition("\n")
+            inode = os.fstat(file.fileno()).st_ino
+    except FileNotFoundError:
+        return None, ""
+    except (OSError, UnicodeDecodeError):
+        return None, f"{path} cannot be read"
+    try:
+        instance_id = str(UUID(said))
+    except ValueError:
+        return None, f"{path} holds no instance's id"
+    if place and place != f"inode {inode}":
+        return None, f"{path} is a copy, and its folder another one's, instance {instance_id}'s"
+    return instance_id, ""
 
 
 def why_foreign(here: Settings, setting: str) -> str | None:
     """Why this database is not this host's instance, in words; None where it is."""
-    host = of_host(setting)
+    host, wrong = _of_host(setting)
+    if wrong:
+        return f"this host cannot tell to which instance it belongs: {wrong}"
     if here.instance_id != host:
         if here.instance_id is None:
             return f"this host belongs to instance {host}, and the database to none"

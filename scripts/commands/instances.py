@@ -114,7 +114,7 @@ def _print(found: Instance, *, as_json: bool) -> None:
         return
     out.print(f"NOTHING IS MAILED FROM HERE: {printing.clean(found.foreign)}.", style="bold red")
     out.print("")
-    if found.instance_id and not found.host_instance_id:
+    if found.instance_id and not (found.host_instance_id or found.host_problem):
         out.print("One more host of the same instance? Set in its environment, then start it again:")
         printing.line(out, f"RELANCE_INSTANCE={found.instance_id}")
     out.print("A copy, to try things with? First make it a test, so that no customer gets its mail:")
