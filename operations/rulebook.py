@@ -15,19 +15,20 @@ from operations.accounts import save_account
 from operations.acting import acting
 from operations.companies import save_company
 from operations.rulebook_text import SECTIONS, Book, Entry, ReadBook, Refusal, read_book, text_parts, write_book
-from operations.rules import save_rule
+from operations.rules import save_rule, seen, unreadable
 from operations.tags import save_category, save_tag
-from store import companies, lookups, rulebook, rules
+from store import companies, rulebook, rules
 from workflow.errors import InvalidInput
 from workflow.filter_text import parse_text, to_text
 from workflow.filters import filter_to_json
 from workflow.rules import rule_to_json
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator
+    from collections.abc import Callable, Generator, Iterator, Sequence
     from datetime import datetime
 
     from store.connection import Connection
+    from store.rules import SavedRule
 
 Became = Literal["created", "changed", "unchanged", "left alone"]
 
@@ -66,11 +67,12 @@ class Export:
     left_out: dict[str, str]
 
 
-def export(conn: Connection) -> Export:
-    """All that is configured, as text. Imported into an empty database with the same users, it gives the same text."""
-    titles = lookups.rule_titles(conn)
-    left_out = {titles[rule_id]: problem for rule_id, problem in rules.unreadable(conn).items()}
-    return Export(text=write_book(standing(conn)), left_out=left_out)
+def export(conn: Connection, *, by: str) -> Export:
+    """All that is configured and that this person may see, as text.
+
+    Imported into an empty database with the same users, it gives the same text.
+    """
+    return Export(text=write_book(standing(conn, seen(conn, by=by))), left_out=unreadable(conn, by=by))
 
 
 def import_text(conn: Connection, text: str, *, because: str, yes: bool, by: str, now: datetime) -> Outcome:
@@ -98,8 +100,8 @@ def as_imported(
         pass
 
 
-def standing(conn: Connection) -> Book:
-    """What is configured now, as a file would say it."""
+def standing(conn: Connection, saved_rules: Sequence[SavedRule]) -> Book:
+    """What is configured now, these rules among it, as a file would say it."""
     sellers = companies.companies(conn)
     accounts = {account.id: account.name for account in companies.accounts(conn).values()}
     owners = rulebook.owners(conn)
@@ -119,7 +121,7 @@ def standing(conn: Connection) -> Book:
                     "filter": to_text(saved.rule.filter),
                 },
             )
-            for saved in rules.saved(conn)
+            for saved in saved_rules
         },
     }
 
@@ -152,7 +154,7 @@ def _company(values: Entry) -> Entry:
 
 
 def _save(conn: Connection, read: ReadBook, signed: _Signed) -> Outcome:
-    before = standing(conn)
+    before = standing(conn, rules.saved(conn))
     if read.refusals:
         return Outcome(changes=(), refusals=read.refusals, warnings=())
     refusals: list[Refusal] = []
@@ -168,7 +170,10 @@ def _save(conn: Connection, read: ReadBook, signed: _Signed) -> Outcome:
                     warnings += [f"{name}: {warning}" for warning in _SAVE[section](conn, name, asked, known, signed)]
             except InvalidInput as wrong:
                 refusals.append(_refusal(read, f"{section} / {name}", wrong))
-    changes = _compared(before, standing(conn), read.book)
+    shown = read.book.get("rules", {}).keys() | {one.title for one in seen(conn, by=signed.by)}
+    after = standing(conn, [one for one in rules.saved(conn) if one.title in shown])
+    before["rules"] = {title: entry for title, entry in before["rules"].items() if title in shown}
+    changes = _compared(before, after, read.book)
     return Outcome(changes=tuple(changes), refusals=tuple(refusals), warnings=tuple(warnings))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +10,8 @@ from babel.dates import format_date
 
 from letters.texts import check_subject, check_text
 from operations.rulebook import as_imported
-from store import companies, labels, lookups, previews, rulebook, rules, settings
+from operations.rules import seen, unreadable
+from store import companies, labels, previews, rulebook, rules, settings
 from workers.settings import secret
 from workflow.errors import InvalidInput
 from workflow.imaginary import conditions
@@ -18,7 +19,7 @@ from workflow.rule_checks import CompanyRules, check_company
 from workflow.rule_findings import FINDINGS, SEVERITIES, Finding
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from store.companies import Account, Company
     from store.connection import Connection
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from workflow.facts import Language
     from workflow.rule_findings import Chase
 
+_UNNAMED = {"en": "a rule that is not shared with you", "fr": "une règle qui n'est pas partagée avec vous"}
 _LOCALES = {"en": "en_GB", "fr": "fr"}
 
 
@@ -43,25 +45,30 @@ class Report:
         return {one: sum(finding.severity == one for finding in self.findings) for one in SEVERITIES}
 
 
-def check_rules(conn: Connection, *, also_active: Collection[str] = ()) -> Report:
-    """Check all rules; those of these titles as if they were active."""
+def check_rules(conn: Connection, *, by: str, also_active: Collection[str] = ()) -> Report:
+    """Check all rules, those of these titles as if they were active, and tell what concerns those that they may see.
+
+    Where one that they may not see has a part in it, it is left unnamed.
+    """
     here = settings.read(conn)
     accounts = companies.accounts(conn)
     saved = rules.saved(conn)
-    titles = lookups.rule_titles(conn)
+    shown = {rule.title for rule in seen(conn, by=by)}
     found = [
-        Finding(code="refused", company="", rule=titles[rule_id], values={"reason": problem})
-        for rule_id, problem in rules.unreadable(conn).items()
+        Finding(code="refused", company="", rule=title, values={"reason": problem})
+        for title, problem in unreadable(conn, by=by).items()
     ]
     chases: dict[str, tuple[Chase, ...]] = {}
     for company in companies.companies(conn).values():
         own = [rule for rule in saved if rule.company_id == company.id]
         active = [rule for rule in own if rule.active or rule.title in also_active]
         checked = check_company(_company_rules(conn, here, company, own, active))
-        found += checked.findings
+        found += _told(checked.findings, shown)
         if checked.chases:
-            chases[company.code] = checked.chases
+            chases[company.code] = tuple(_told_chase(chase, shown) for chase in checked.chases)
         for rule in own:
+            if rule.title not in shown:
+                continue
             account = accounts[rule.account_id]
             found += _around(conn, here, company, account, rule, is_active=rule in active)
     order = {one: place for place, one in enumerate(SEVERITIES)}
@@ -77,7 +84,7 @@ def check_text_of(conn: Connection, text: str, *, by: str, now: datetime) -> Rep
     with as_imported(conn, text, by=by, now=now) as outcome:
         if not outcome.refusals:
             titles = {one.name for one in outcome.changes if one.section == "rules" and one.became != "left alone"}
-            return check_rules(conn, also_active=titles)
+            return check_rules(conn, by=by, also_active=titles)
     refused = [
         Finding(code="refused", company="", rule=one.place, values={"reason": _with_line(one.line, one.reason)})
         for one in outcome.refusals
@@ -97,7 +104,8 @@ def chase_said(chase: Chase, language: Language) -> str:
     phrases = _CHASES[language]
     traits = phrases["traits"].format(traits=", ".join(chase.traits)) if chase.traits else ""
     steps = [
-        phrases["step"].format(level=one.level, on=value_said(one.on, language), rule=one.rule) for one in chase.steps
+        phrases["step"].format(level=one.level, on=value_said(one.on, language), rule=value_said(one.rule, language))
+        for one in chase.steps
     ]
     return phrases["whole"].format(
         due_on=value_said(chase.due_on, language), traits=traits, steps=", ".join(steps) or phrases["nothing"]
@@ -105,7 +113,9 @@ def chase_said(chase: Chase, language: Language) -> str:
 
 
 def value_said(value: object, language: Language) -> Any:  # noqa: ANN401 - a value of str.format
-    """A day with its weekday, an instant with its hour as it stands; anything else as it is."""
+    """A day with its weekday, an instant with its hour as it stands, a rule left unnamed; anything else as it is."""
+    if value is None:
+        return _UNNAMED[language]
     if not isinstance(value, date):
         return value
     day = format_date(value, "EEE d MMM y", locale=_LOCALES[language])
@@ -126,6 +136,27 @@ _CHASES: dict[str, dict[str, str]] = {
         "nothing": "aucun niveau",
     },
 }
+
+
+def _told(findings: Iterable[Finding], shown: Collection[str]) -> Iterator[Finding]:
+    """The findings about the rules shown and about all of a company's, none of the other rules being named."""
+    for one in findings:
+        rule, other = one.rule, one.values.get("other")
+        if rule and rule not in shown:
+            if other not in shown:
+                continue
+            rule, other = str(other), None
+        elif other not in shown:
+            other = None
+        values = {**one.values, "other": other} if "other" in one.values else one.values
+        yield replace(
+            one, rule=rule, values=values, examples=tuple(_told_chase(chase, shown) for chase in one.examples)
+        )
+
+
+def _told_chase(chase: Chase, shown: Collection[str]) -> Chase:
+    steps = (step if step.rule in shown else replace(step, rule=None) for step in chase.steps)
+    return replace(chase, steps=tuple(steps))
 
 
 def _with_line(line: int | None, reason: str) -> str:

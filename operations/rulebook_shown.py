@@ -9,8 +9,8 @@ from itertools import groupby, islice
 from typing import TYPE_CHECKING, Final
 
 from operations.lookup import find_rule
-from operations.rules import may_run, require_may_run
-from store import companies, rulebook, rules, settings
+from operations.rules import require_may_run, seen
+from store import companies, rulebook, settings
 from workflow.errors import RelanceError
 from workflow.filter_text import to_text
 from workflow.rules import rule_to_json
@@ -94,8 +94,7 @@ def listed(conn: Connection, language: Language, *, by: str) -> list[RuleLine]:
     accounts = companies.accounts(conn)
     found = [
         _line(saved, sellers[saved.company_id], accounts[saved.account_id].name, now, language)
-        for saved in rules.saved(conn)
-        if may_run(conn, saved, by=by)
+        for saved in seen(conn, by=by)
     ]
     return sorted(found, key=lambda one: (one.company, one.title))
 
@@ -128,8 +127,8 @@ def calendar(conn: Connection, *, days: int, by: str) -> Calendar:
     until = now + timedelta(days=days)
     firing = [
         _instants(saved, sellers[saved.company_id], now, until)
-        for saved in rules.saved(conn)
-        if saved.active and not saved.held_because and may_run(conn, saved, by=by)
+        for saved in seen(conn, by=by)
+        if saved.active and not saved.held_because
     ]
     ordered = merge(*firing, key=lambda one: (one.due_at, one.company, one.rule))
     found = list(islice(ordered, MOST_INSTANTS + 1))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from letters.headers import check_address
 from letters.texts import check_subject, check_text
 from operations.acting import acting, all_existing, existing, optional_line
-from store import labels, people, rules, settings
+from store import labels, lookups, people, rules, settings
 from store.companies import companies
 from store.connection import act
 from workflow.errors import InvalidInput
@@ -105,13 +105,22 @@ def may_run(conn: Connection, saved: SavedRule, *, by: str) -> bool:
     """Whether they may see the rule and run it: it is shared with everybody or with them, it is theirs, or they
     administer. Who is no user, the system for one, always may.
     """  # noqa: D205 - one sentence
-    kind, _, login = by.partition(":")
-    if kind != "user" or saved.rule.shared_with is None:
+    shared, (_, _, login) = saved.rule.shared_with, by.partition(":")
+    if shared is None or _answers_for(conn, saved.id, by):
         return True
-    actor = people.user(conn, login)
-    if actor is None:
-        return False
-    return login in saved.rule.shared_with or actor.administrator or actor.id == people.rule_owner(conn, saved.id)
+    return login in shared and people.user(conn, login) is not None
+
+
+def seen(conn: Connection, *, by: str) -> list[SavedRule]:
+    """The rules that this person may see."""
+    return [saved for saved in rules.saved(conn) if may_run(conn, saved, by=by)]
+
+
+def unreadable(conn: Connection, *, by: str) -> dict[str, str]:
+    """By title: why a rule cannot be read. With whom it is shared cannot be read either: told to who answers for it."""
+    titles = lookups.rule_titles(conn)
+    problems = rules.unreadable(conn).items()
+    return {titles[rule_id]: problem for rule_id, problem in problems if _answers_for(conn, rule_id, by)}
 
 
 def require_may_run(conn: Connection, saved: SavedRule, *, by: str) -> None:
@@ -119,6 +128,15 @@ def require_may_run(conn: Connection, saved: SavedRule, *, by: str) -> None:
     if not may_run(conn, saved, by=by):
         reason = f"the rule {saved.title} is not shared with them; its owner or an administrator can do that"
         raise InvalidInput(field="by", value=by, reason=reason)
+
+
+def _answers_for(conn: Connection, rule_id: int, by: str) -> bool:
+    """Whether the rule is theirs, or they administer, or they are no user but the system itself."""
+    kind, _, login = by.partition(":")
+    if kind != "user":
+        return True
+    actor = people.user(conn, login)
+    return actor is not None and (actor.administrator or actor.id == people.rule_owner(conn, rule_id))
 
 
 def _editable(conn: Connection, title: str, by: str, now: datetime) -> SavedRule:
@@ -149,7 +167,7 @@ def _owner(conn: Connection, known: SavedRule | None, owner: str | None, by: str
         raise InvalidInput(field="by", value=by, reason="is no user")
     if known is not None:
         owner_id = people.rule_owner(conn, known.id)
-        if actor and not actor.administrator and actor.id != owner_id:
+        if not _answers_for(conn, known.id, by):
             raise InvalidInput(field="by", value=by, reason="a rule is edited by its owner and by administrators")
         return owner_id
     if owner is None and actor is None:

@@ -73,17 +73,17 @@ def test_exported_and_imported_into_an_empty_database_it_is_the_same_to_the_byte
     database_url: str, database: Connection
 ) -> None:
     with connect(database_url) as conn:
-        text = export(furnished(conn)).text
+        text = export(furnished(conn), by="system").text
     save_user(database, login="marie", name="Marie Curie", email="marie@nord.example", by="system")
     outcome = imported(database, text, by="system")
     assert outcome.refusals == ()
     assert {one.became for one in outcome.changes} == {"created"}
-    assert export(database).text == text
+    assert export(database, by="system").text == text
     assert [saved.active for saved in rules.saved(database)] == [False, False]
 
 
 def test_importing_it_twice_changes_nothing_and_writes_nothing(conn: Connection) -> None:
-    text = export(conn).text
+    text = export(conn, by="system").text
     before = written(conn)
     outcome = imported(conn, text)
     assert {one.became for one in outcome.changes} == {"unchanged"}
@@ -92,7 +92,9 @@ def test_importing_it_twice_changes_nothing_and_writes_nothing(conn: Connection)
 
 
 def test_what_only_looks_different_is_no_change(conn: Connection) -> None:
-    text = export(conn).text.replace("    name: Nord SAS", "    name: ' Nord SAS '\n    siren: 732 829 320")
+    text = export(conn, by="system").text.replace(
+        "    name: Nord SAS", "    name: ' Nord SAS '\n    siren: 732 829 320"
+    )
     assert became(imported(conn, text), "NORD") == "changed"
     before = written(conn)
     assert became(imported(conn, text), "NORD") == "unchanged"
@@ -100,7 +102,7 @@ def test_what_only_looks_different_is_no_change(conn: Connection) -> None:
 
 
 def test_a_changed_rule_gets_a_version_and_says_old_and_new(conn: Connection) -> None:
-    text = export(conn).text.replace("level = 0 and", "level = 0 and days_overdue >= 10 and")
+    text = export(conn, by="system").text.replace("level = 0 and", "level = 0 and days_overdue >= 10 and")
     text = text.replace("encore", "toujours", 1)
     outcome = imported(conn, text)
     (change,) = [one for one in outcome.changes if one.became == "changed"]
@@ -115,7 +117,7 @@ def test_a_changed_rule_gets_a_version_and_says_old_and_new(conn: Connection) ->
 def test_an_active_rule_stays_active_and_a_held_one_held(conn: Connection) -> None:
     activate(conn, rule="Relance 1", by="user:marie", now=NOW)
     conn.execute("UPDATE rules SET held_because = 'talks', held_at = now() WHERE title = 'Relance 2'")
-    text = export(conn).text
+    text = export(conn, by="system").text
     assert "talks" not in text
     imported(conn, text.replace("level = ", "days_overdue > 3 and level = "))
     assert [(saved.active, saved.held_because, saved.version) for saved in rules.saved(conn)] == [
@@ -124,7 +126,7 @@ def test_an_active_rule_stays_active_and_a_held_one_held(conn: Connection) -> No
 
 
 def test_without_yes_all_is_told_and_nothing_done(conn: Connection) -> None:
-    text = export(conn).text.replace("Relance 1:", "Relance 0:").replace("'#2f855a'", "'#000000'")
+    text = export(conn, by="system").text.replace("Relance 1:", "Relance 0:").replace("'#2f855a'", "'#000000'")
     before = written(conn)
     outcome = imported(conn, text, yes=False)
     assert outcome.named("created", "rules") == ["Relance 0"]
@@ -134,7 +136,7 @@ def test_without_yes_all_is_told_and_nothing_done(conn: Connection) -> None:
 
 
 def test_with_one_refusal_nothing_is_kept_and_all_refusals_are_told(conn: Connection) -> None:
-    text = export(conn).text
+    text = export(conn, by="system").text
     wrong = text.replace("    name: Nord SAS", "    name: Nord\n    iban: FR00").replace("2f855a", "000000")
     wrong = wrong.replace("account: archives", "account: autre")
     before = written(conn)
@@ -155,7 +157,7 @@ def test_what_the_file_does_not_name_is_left_alone(conn: Connection) -> None:
 
 
 def test_a_secret_is_a_reference_or_nothing(conn: Connection) -> None:
-    text = export(conn).text
+    text = export(conn, by="system").text
     assert "password_ref: env:ARCHIVES_PASSWORD" in text
     (refusal,) = imported(conn, text.replace("env:ARCHIVES_PASSWORD", "hunter2")).refusals
     assert "must say where the password is: env:NAME or file:/PATH" in refusal.reason
@@ -163,7 +165,7 @@ def test_a_secret_is_a_reference_or_nothing(conn: Connection) -> None:
 
 
 def test_a_login_that_the_file_leaves_out_is_forgotten_and_half_of_one_refused(conn: Connection) -> None:
-    text = export(conn).text
+    text = export(conn, by="system").text
     half = text.replace("    password_ref: env:ARCHIVES_PASSWORD\n", "")
     assert [one.reason.partition(":")[0] for one in imported(conn, half).refusals] == ["password_ref"]
     imported(conn, half.replace("    username: archives\n", ""))
@@ -173,24 +175,24 @@ def test_a_login_that_the_file_leaves_out_is_forgotten_and_half_of_one_refused(c
 
 def test_a_rule_of_a_file_without_owner_is_the_importers_and_an_old_one_stays_whose_it_was(conn: Connection) -> None:
     save_user(conn, login="paul", name="Paul", email="paul@nord.example", role="administrator", by="system")
-    text = export(conn).text.replace("    owner: marie\n", "").replace("Relance 2:", "Relance 3:")
+    text = export(conn, by="system").text.replace("    owner: marie\n", "").replace("Relance 2:", "Relance 3:")
     outcome = imported(conn, text, by="user:paul")
     assert outcome.refusals == ()
     owners = {saved.title: people.rule_owner(conn, saved.id) for saved in rules.saved(conn)}
     assert owners["Relance 1"] == owners["Relance 2"] != owners["Relance 3"]
-    (refusal,) = imported(conn, export(conn).text.replace("owner: paul", "owner: marie")).refusals
+    (refusal,) = imported(conn, export(conn, by="system").text.replace("owner: paul", "owner: marie")).refusals
     assert "owner: the rule is paul's and stays so" in refusal.reason
 
 
 def test_a_rule_of_somebody_else_is_refused_like_anywhere(conn: Connection) -> None:
     save_user(conn, login="paul", name="Paul", email="paul@nord.example", by="system")
-    text = export(conn).text.replace("level = 0", "days_overdue > 9 and level = 0")
+    text = export(conn, by="system").text.replace("level = 0", "days_overdue > 9 and level = 0")
     (refusal,) = imported(conn, text, by="user:paul").refusals
     assert "a rule is edited by its owner and by administrators" in refusal.reason
 
 
 def test_warnings_of_a_saved_rule_are_handed_on(conn: Connection) -> None:
-    outcome = imported(conn, export(conn).text.replace('tag != "NO"', 'tag != "Norge"'))
+    outcome = imported(conn, export(conn, by="system").text.replace('tag != "NO"', 'tag != "Norge"'))
     assert "Relance 1: the filter names the tag Norge, which does not exist" in outcome.warnings
 
 
@@ -198,7 +200,7 @@ def test_it_is_journaled_with_who_and_why(conn: Connection) -> None:
     before = written(conn)
     imported(
         conn,
-        export(conn).text
+        export(conn, by="system").text
         .replace("level = 0", "days_overdue > 9 and level = 0")
         .replace("name: Nord SAS", "name: Nord SA")
         .replace("port: 465", "port: 587")
@@ -211,7 +213,7 @@ def test_it_is_journaled_with_who_and_why(conn: Connection) -> None:
 
 
 def test_one_may_look_at_the_database_as_if_a_file_were_imported(conn: Connection) -> None:
-    text = export(conn).text.replace("Relance 2:", "Relance 3:")
+    text = export(conn, by="system").text.replace("Relance 2:", "Relance 3:")
     with as_imported(conn, text, by="user:marie", now=NOW) as outcome:
         assert outcome.refusals == ()
         assert "Relance 3" in {saved.title for saved in rules.saved(conn)}
@@ -220,7 +222,7 @@ def test_one_may_look_at_the_database_as_if_a_file_were_imported(conn: Connectio
 
 def test_a_rule_that_cannot_be_read_is_left_out_and_told(conn: Connection) -> None:
     conn.execute('UPDATE rule_versions SET definition = definition || \'{"colour": "red"}\'')
-    left = export(conn)
+    left = export(conn, by="system")
     assert set(left.left_out) == {"Relance 1", "Relance 2"}
     assert "rules:" not in left.text
 

@@ -55,7 +55,7 @@ def spoil(conn: Connection, title: str, **changes: object) -> None:
 
 
 def test_of_sound_rules_only_that_nothing_is_selected_today(conn: Connection) -> None:
-    report = check_rules(conn)
+    report = check_rules(conn, by="system")
     assert codes(report) == {("selects_none", "Relance 2"), ("selects_none", "Relance 3")}
     assert report.counts == {"error": 0, "warning": 0, "info": 2}
     ((chase,),) = report.chases.values()
@@ -67,7 +67,7 @@ def test_of_sound_rules_only_that_nothing_is_selected_today(conn: Connection) ->
 def test_a_held_rule_and_a_held_account_are_told(conn: Connection) -> None:
     holds.hold(conn, rule="Relance 1", because="new texts", by="user:marie")
     holds.hold(conn, account="sortie", because="refused", by="user:marie")
-    found = codes(check_rules(conn))
+    found = codes(check_rules(conn, by="system"))
     assert ("held", "Relance 1") in found
     assert {("account_held", f"Relance {level}") for level in (1, 2, 3)} <= found
 
@@ -79,22 +79,22 @@ def test_an_account_whose_password_is_not_here_is_told_without_it(
         "UPDATE mail_accounts SET username = 'x', password_ref = 'env:RELANCE_TEST_PASSWORD', security = 'implicit-tls'"
         " WHERE name = 'sortie'"
     )
-    assert ("no_password", "Relance 1") in codes(check_rules(conn))
+    assert ("no_password", "Relance 1") in codes(check_rules(conn, by="system"))
     monkeypatch.setenv("RELANCE_TEST_PASSWORD", "hunter2")
-    report = check_rules(conn)
+    report = check_rules(conn, by="system")
     assert ("no_password", "Relance 1") not in codes(report)
     assert "hunter2" not in repr(report)
 
 
 def test_a_rule_that_may_not_run_on_this_test_instance_is_told(conn: Connection) -> None:
     spoil(conn, "Relance 1", on_test_instance=False)
-    assert ("not_on_test", "Relance 1") in codes(check_rules(conn))
+    assert ("not_on_test", "Relance 1") in codes(check_rules(conn, by="system"))
 
 
 def test_texts_that_do_not_render_or_lack_the_companys_language_are_errors(conn: Connection) -> None:
     words = {"subject": "{{ custmer.name }}", "header": "ok", "footer": "{{ totals.due"}
     spoil(conn, "Relance 1", texts={"en": words})
-    report = check_rules(conn)
+    report = check_rules(conn, by="system")
     places = {one.values["place"] for one in report.findings if one.code == "text"}
     assert places == {"texts.en.subject", "texts.en.footer"}
     assert ("no_language", "Relance 1") in codes(report)
@@ -107,7 +107,7 @@ def test_tags_that_are_not_there_or_replace_each_other_are_told(conn: Connection
     spoil(conn, "Relance 1", tags=["Relance 1", "Relance 9"], filter={
         "all": [{"field": "level", "op": "=", "value": 0}, {"field": "tag", "op": "!=", "value": "Litige"}],
     })  # fmt: skip
-    found = {one.code: one.values for one in check_rules(conn).findings if one.rule == "Relance 1"}
+    found = {one.code: one.values for one in check_rules(conn, by="system").findings if one.rule == "Relance 1"}
     assert found["no_tag"] == {"tag": "Relance 9"}
     assert found["no_filter_tag"] == {"tag": "Litige"}
     assert found["one_only"] == {"tag": "Relance 1", "category": "Relances"}
@@ -115,7 +115,7 @@ def test_tags_that_are_not_there_or_replace_each_other_are_told(conn: Connection
 
 def test_a_rule_that_cannot_be_read_is_an_error(conn: Connection) -> None:
     spoil(conn, "Relance 3", colour="red")
-    report = check_rules(conn)
+    report = check_rules(conn, by="system")
     assert ("refused", "Relance 3") in codes(report)
     assert ("ends_early", "") in codes(report)
     assert report.findings[0].severity == "error", "the worst comes first"
@@ -123,11 +123,15 @@ def test_a_rule_that_cannot_be_read_is_an_error(conn: Connection) -> None:
 
 def test_rules_that_are_not_active_reach_no_level(database: Connection) -> None:
     open_chase(database)
-    assert codes(check_rules(database)) == {("none_active", "")}
+    assert codes(check_rules(database, by="system")) == {("none_active", "")}
 
 
 def test_a_file_is_checked_as_if_it_were_imported_and_active(conn: Connection) -> None:
-    text = export(conn).text.replace("  Relance 3:", "  Relance 4:").replace("days_since_reminder >= 8", "level = 1", 1)
+    text = (
+        export(conn, by="system")
+        .text.replace("  Relance 3:", "  Relance 4:")
+        .replace("days_since_reminder >= 8", "level = 1", 1)
+    )
     before = written(conn)
     report = check_text_of(conn, text, by="user:marie", now=NOW)
     assert {("no_gap", "Relance 2"), ("overlap", "Relance 3")} <= codes(report)
@@ -136,7 +140,7 @@ def test_a_file_is_checked_as_if_it_were_imported_and_active(conn: Connection) -
 
 
 def test_what_a_file_would_be_refused_for_is_found_with_its_line(conn: Connection) -> None:
-    text = export(conn).text.replace("account: sortie", "account: autre", 1)
+    text = export(conn, by="system").text.replace("account: sortie", "account: autre", 1)
     (finding,) = check_text_of(conn, text, by="user:marie", now=NOW).findings
     line = text[: text.index("account: autre")].count("\n") + 1
     wrong, todo = said(finding, "en")

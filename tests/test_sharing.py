@@ -9,11 +9,14 @@ import pytest
 from operations.explain import explain
 from operations.lookup import find_invoice
 from operations.preview import preview
-from operations.rules import may_run
+from operations.rulebook import export, import_text
+from operations.rulebook_checks import chase_said, check_rules, said
+from operations.rulebook_shown import calendar, listed
+from operations.rules import activate, may_run
 from operations.run import run_by_hand
 from operations.users import save_user
 from store import runs
-from tests.chasing import RULE, open_chase, open_rule
+from tests.chasing import NOW, RULE, open_chase, open_rule
 from workflow.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -77,3 +80,45 @@ def test_a_rule_that_names_nobody_is_its_owners(conn: Connection) -> None:
 def test_who_no_longer_works_here_sees_no_rule_of_theirs(conn: Connection, rule: SavedRule) -> None:
     conn.execute("UPDATE users SET inactive_since = now()")
     assert [by for by in ALLOWED if may_run(conn, rule, by=by)] == ["system", "worker:host:1"]
+
+
+def told(conn: Connection, by: str) -> str:
+    """All that the commands about rules tell somebody."""
+    report = check_rules(conn, by=by)
+    words = [
+        " ".join((one.rule, *said(one, "en"), *(chase_said(c, "en") for c in one.examples))) for one in report.findings
+    ]
+    chases = [chase_said(one, "en") for found in report.chases.values() for one in found]
+    text = export(conn, by=by)
+    changes = import_text(conn, EMPTY, because="looked", yes=False, by=by, now=NOW).changes
+    lists = [one.title for one in listed(conn, "en", by=by)] + [
+        one.rule for one in calendar(conn, days=9, by=by).instants
+    ]
+    return "\n".join((text.text, str(text.left_out), *words, *chases, *lists, *(one.name for one in changes)))
+
+
+EMPTY = "rulebook: 1\n"
+
+
+@pytest.mark.parametrize(("by", "sees"), [(by, True) for by in ALLOWED] + [(by, False) for by in REFUSED])
+def test_no_list_export_check_or_import_names_a_rule_to_whom_it_is_not_shared_with(
+    conn: Connection, by: str, *, sees: bool
+) -> None:
+    open_rule(conn, RULE, schedule_lines=["0 9 * * *"])
+    open_rule(conn, "Relance 2", 1, schedule_lines=["0 9 * * *"], shared_with=["nadia"])
+    open_rule(conn, "Relance 3", 1, schedule_lines=["0 9 * * *"])
+    for title in (RULE, "Relance 2", "Relance 3"):
+        activate(conn, rule=title, by="system", now=NOW)
+    found = told(conn, by)
+    assert ("Relance 2" in found, "Relance 3" in found) == (sees, True)
+    assert ("takes the same invoices as a rule that is not shared with you" in found) == (not sees)
+
+
+@pytest.mark.parametrize(("by", "sees"), [("system", True), ("user:marie", True), ("user:nadia", False)])
+def test_a_rule_that_cannot_be_read_is_told_to_who_answers_for_it(
+    conn: Connection, rule: SavedRule, by: str, *, sees: bool
+) -> None:
+    query = 'UPDATE rule_versions SET definition = definition || \'{"colour": "red"}\' WHERE rule_id = %s'
+    conn.execute(query, [rule.id])
+    assert ("Relance 2" in export(conn, by=by).left_out) == sees
+    assert ("Relance 2" in {one.rule for one in check_rules(conn, by=by).findings}) == sees

@@ -17,11 +17,14 @@ SEVERITIES: Final[tuple[Severity, ...]] = ("error", "warning", "info")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """A reminder of a chase: the level that the invoice has reached by it, on which day, by which rule."""
+    """A reminder of a chase: the level that the invoice has reached by it, on which day, by which rule.
+
+    `rule` is None where it is not to be named.
+    """
 
     level: int
     on: date
-    rule: str
+    rule: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -98,7 +98,9 @@ def check(caller: Caller, *, file: str | None, lang: Language, as_json: bool) ->
     text = _content(file) if file else None
     with desk(caller) as at:
         found = (
-            checks.check_rules(at.conn) if text is None else checks.check_text_of(at.conn, text, by=at.by, now=_now(at))
+            checks.check_rules(at.conn, by=at.by)
+            if text is None
+            else checks.check_text_of(at.conn, text, by=at.by, now=_now(at))
         )
     if as_json:
         printing.print_json(printed.report_as_json(found, lang))
@@ -113,11 +115,11 @@ def check(caller: Caller, *, file: str | None, lang: Language, as_json: bool) ->
 @click.argument("file", metavar="[FILE]", required=False)
 @calling
 def export(caller: Caller, *, file: str | None) -> None:
-    """Write companies, mail accounts, tags and rules to FILE, or print them: one YAML text, without any secret."""
+    """Write companies, mail accounts, tags and the rules that you may see to FILE, or print them: without secrets."""
     from operations.rulebook import export as exported  # noqa: PLC0415 - loaded when asked for
 
     with desk(caller) as at:
-        found = exported(at.conn)
+        found = exported(at.conn, by=at.by)
     if file in (None, "-"):
         click.echo(found.text, nl=False)
     else:
