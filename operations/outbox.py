@@ -1,7 +1,8 @@
-"""Each reminder as it left: in a list, or its exact bytes assembled again."""
+"""Each reminder as it left: in a list, as its reader has it, or its exact bytes assembled again."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,18 @@ class BytesDiffer(RelanceError):  # noqa: N818 - a fact about a mail
         super().__init__(f"reminder {reminder}: {reason}")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadMail:
+    """A mail as its reader has it. `sender`, `recipient`, `cc`: `Name <address>`; `text`: the plain part."""
+
+    sender: str
+    recipient: str
+    cc: tuple[str, ...]
+    subject: str
+    text: str
+    attachments: tuple[str, ...]
+
+
 def outbox(conn: Connection, *, state: str | None = None, run_id: int | None = None, limit: int = 50) -> list[Posted]:
     """Reminders, newest first. Raises InvalidInput for a state that is none."""
     if state is not None and state not in stored.REMINDER_STATES:
@@ -38,6 +51,27 @@ def one(conn: Connection, reminder_id: int) -> Posted:
     if not found:
         raise Unknown(kind="reminder", name=str(reminder_id))
     return found[0]
+
+
+def read(conn: Connection, reminder_id: int) -> ReadMail | None:
+    """The reminder's mail as it left, or as it was last armed; None where it never was."""
+    mail = stored.mail(conn, reminder_id)
+    if mail is None:
+        return None
+    kept = read_stored(mail.letter)
+    return ReadMail(
+        sender=_mailbox(kept["sender"]),
+        recipient=_mailbox(kept["recipient"]),
+        cc=tuple(_mailbox(each) for each in kept["cc"]),
+        subject=kept["subject"],
+        text=kept["text"],
+        attachments=tuple(each["name"] for each in kept["attachments"]),
+    )
+
+
+def _mailbox(kept: list[str]) -> str:
+    name, address = kept
+    return f"{name} <{address}>" if name else address
 
 
 def eml(conn: Connection, reminder_id: int) -> bytes:

@@ -8,12 +8,14 @@ import signal
 import subprocess
 import sys
 import time
+from email.parser import BytesParser
+from email.policy import default
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from click.testing import CliRunner
 
-from scripts.caller import NoDemo, made
+from scripts.caller import Caller, NoDemo, private_folder
 from scripts.main import cli
 from scripts.printing import clean, plain, spoken
 from scripts.sink import Sink
@@ -208,6 +210,14 @@ def test_outbox_lists_and_gives_the_bytes(relance: Relance, database_url: str, t
     }  # fmt: skip
     assert relance("outbox", reminder, "--eml").stdout_bytes == taken
     assert "ana@dupont" in relance("outbox", COLUMNS="200").stdout
+    shown = relance("outbox", reminder).stdout
+    mail = BytesParser(policy=default).parsebytes(taken)
+    assert f"Subject: {mail['Subject']}" in shown
+    body = mail.get_body(("plain",))
+    assert body is not None
+    assert [line.strip() for line in body.get_content().splitlines()] == [
+        line.strip() for line in shown.partition("Subject: ")[2].splitlines()[2:]
+    ]
     assert data(relance("outbox", "--state", "failed", "--json")) == []
 
 
@@ -296,10 +306,22 @@ def test_what_has_no_json_form_is_a_fault_and_not_a_guess() -> None:
         plain(object())
 
 
-def test_looking_at_a_demo_makes_none(tmp_path: Path) -> None:
-    assert made(tmp_path) == tmp_path
+def test_looking_at_a_demo_makes_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("scripts.embedded.default_folder", lambda: tmp_path / "relance")
     with pytest.raises(NoDemo, match="make one: relance demo"):
-        made(tmp_path / "nothing")
+        private_folder(Caller(demo=True), "")
+    (tmp_path / "relance-demo").mkdir()
+    assert private_folder(Caller(demo=True), "") == tmp_path / "relance-demo"
+
+
+def test_private_servers_live_where_they_are_told_to_except_the_demos(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("scripts.embedded.default_folder", lambda: tmp_path / "relance")
+    (tmp_path / "relance-demo").mkdir()
+    assert private_folder(Caller(), "") == tmp_path / "relance"
+    assert private_folder(Caller(), str(tmp_path / "trial")) == tmp_path / "trial"
+    assert private_folder(Caller(demo=True), str(tmp_path / "trial")) == tmp_path / "relance-demo"
 
 
 def test_up_works_through_a_run_and_stops_cleanly(

@@ -15,6 +15,7 @@ from scripts.printing import DAY, ROW_ID, because_option, json_option, lang_opti
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from operations.outbox import ReadMail
     from operations.replay import Replay
     from operations.resolve import Answer, Resolution
     from store.outbox import Posted
@@ -37,16 +38,21 @@ _CLASSES = ("4xx", "5xx", "unreachable", "template", "attachment", "no_address",
 def outbox(
     caller: Caller, *, reminder: int | None, state: str | None, run_id: int | None, limit: int, eml: bool, as_json: bool
 ) -> None:
-    """Show reminders, latest first, or one of them; its level is the one that its invoices reach with it."""
+    """Show reminders, latest first, or one of them with its mail.
+
+    A reminder's level is the one that its invoices reach with it.
+    """
     from operations import outbox as posted  # noqa: PLC0415 - loaded when asked for
 
     if eml and reminder is None:
         raise click.UsageError("--eml needs the REMINDER whose bytes are wanted")
     with desk(caller) as at:
+        mail = None
         if eml and reminder is not None:
             content = posted.eml(at.conn, reminder)
         elif reminder is not None:
             found = [posted.one(at.conn, reminder)]
+            mail = posted.read(at.conn, reminder)
         else:
             found = posted.outbox(at.conn, state=state, run_id=run_id, limit=limit)
     if eml:
@@ -55,6 +61,8 @@ def outbox(
         printing.print_json([_json(one) for one in found])
     else:
         _show(found)
+        if mail:
+            _show_mail(mail)
 
 
 @click.command()
@@ -171,6 +179,18 @@ def _show(found: list[Posted]) -> None:
         for one in found
     ]
     printing.table(printing.console(), ("reminder", "state", "about", "amount"), rows, right=("reminder", "amount"))
+
+
+def _show_mail(mail: ReadMail) -> None:
+    out = printing.console()
+    out.print()
+    headers = [("From", mail.sender), ("To", mail.recipient), *(("Cc", one) for one in mail.cc)]
+    headers += [("Attached", name) for name in mail.attachments]
+    for name, value in (*headers, ("Subject", mail.subject)):
+        out.print(f"{name}: {printing.clean(value)}", style="bold", soft_wrap=True)
+    out.print()
+    for line in mail.text.splitlines():
+        out.print(printing.clean(line), soft_wrap=True)
 
 
 def _said(one: Posted) -> str:
