@@ -157,7 +157,16 @@ def test_a_file_that_is_not_there_is_refused_in_a_line(relance: Relance, name: s
     for words in (["import", name, "--because", "x"], ["check", name]):
         relance("rules", *words, exit_code=code)
     nowhere = name.replace("nothing", "nowhere/nothing")
-    relance("rules", "export", nowhere, exit_code=code)
+    relance("rules", "export", nowhere, "--overwrite", exit_code=code)
+
+
+def test_an_export_writes_over_no_file_unless_it_is_told_to(relance: Relance, tmp_path: Path) -> None:
+    file = tmp_path / "rules.yaml"
+    file.write_text("mine")
+    assert "exists already: add --overwrite" in relance("rules", "export", file, exit_code=2).stderr
+    assert file.read_text() == "mine"
+    relance("rules", "export", file, "--overwrite")
+    assert file.read_text(encoding="utf-8") == relance("rules", "export").stdout
 
 
 def test_no_colour_and_no_control_character_reach_who_asked_for_none(relance: Relance) -> None:

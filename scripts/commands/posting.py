@@ -11,6 +11,7 @@ import click
 
 from scripts import printing
 from scripts.caller import Caller, calling, desk
+from scripts.files import overwrite_option, write
 from scripts.printing import DAY, because_option, json_option
 
 if TYPE_CHECKING:
@@ -24,9 +25,10 @@ if TYPE_CHECKING:
 @click.option(
     "--csv", "csv_file", metavar="FILE", type=click.Path(dir_okay=False), help="Write it as CSV; - is stdout."
 )
+@overwrite_option
 @json_option
 @calling
-def print_pile(caller: Caller, *, rule: str | None, csv_file: str | None, as_json: bool) -> None:
+def print_pile(caller: Caller, *, rule: str | None, csv_file: str | None, overwrite: bool, as_json: bool) -> None:
     """List the reminders due today whose customers have no mail address: by rule and level, with where they live.
 
     Once a letter went, say so: relance posted.
@@ -40,7 +42,7 @@ def print_pile(caller: Caller, *, rule: str | None, csv_file: str | None, as_jso
     if csv_file == "-":
         sys.stdout.buffer.write(rows_as_csv(posting.Letter, letters))
     elif csv_file:
-        Path(csv_file).write_bytes(rows_as_csv(posting.Letter, letters))
+        write(Path(csv_file), rows_as_csv(posting.Letter, letters), overwrite=overwrite)
     if as_json:
         printing.print_json(letters)
     elif csv_file is None:

@@ -13,6 +13,7 @@ from scripts import printing
 from scripts.caller import Caller, calling, desk
 from scripts.commands import rules_printed as printed
 from scripts.exits import PARTLY_DONE, REFUSED
+from scripts.files import overwrite_option, write
 from scripts.printing import because_option, json_option, lang_option, yes_option
 
 if TYPE_CHECKING:
@@ -113,8 +114,9 @@ def check(caller: Caller, *, file: str | None, lang: Language, as_json: bool) ->
 
 @rules.command()
 @click.argument("file", metavar="[FILE]", required=False)
+@overwrite_option
 @calling
-def export(caller: Caller, *, file: str | None) -> None:
+def export(caller: Caller, *, file: str | None, overwrite: bool) -> None:
     """Write companies, mail accounts, tags and the rules that you may see to FILE, or print them: without secrets."""
     from operations.rulebook import export as exported  # noqa: PLC0415 - loaded when asked for
 
@@ -123,7 +125,7 @@ def export(caller: Caller, *, file: str | None) -> None:
     if file in (None, "-"):
         click.echo(found.text, nl=False)
     else:
-        _path(file).write_text(found.text, encoding="utf-8", newline="\n")
+        write(_path(file), found.text.encode(), overwrite=overwrite)
         printing.message(f"written to {file}")
     for title, problem in found.left_out.items():
         printing.message(f"the rule {title} is left out, since it cannot be read: {problem}")
