@@ -7,11 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 from psycopg.rows import tuple_row
+from psycopg.types.array import BaseListDumper, ListDumper
 from psycopg_pool import ConnectionPool
 
 if TYPE_CHECKING:
     from collections.abc import Generator
     from datetime import date
+
+    from psycopg.abc import Buffer, DumperKey
+    from psycopg.adapt import PyFormat
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 Pool = ConnectionPool[Connection]
@@ -24,6 +28,28 @@ _OPTIONS = (
     " -c plan_cache_mode=force_generic_plan -c enable_seqscan=off -c timezone=UTC -c jit=off"
 )
 
+
+class _NumbersDumper(BaseListDumper):
+    """A list of whole numbers alone, written in one go: their type is that of the cast which follows them."""
+
+    def dump(self, obj: list[int]) -> Buffer:
+        return ("{" + ",".join(map(str, obj)) + "}").encode("ascii")
+
+
+class _ListDumper(ListDumper):
+    """psycopg's, which asks each entry for its own form; a list of ids, the usual one, takes a quarter of the time."""
+
+    def get_key(self, obj: list[Any], format: PyFormat) -> DumperKey:  # noqa: A002 - psycopg's own name
+        return (list, int) if _are_numbers(obj) else super().get_key(obj, format)
+
+    def upgrade(self, obj: list[Any], format: PyFormat) -> BaseListDumper:  # noqa: A002 - psycopg's own name
+        return _NumbersDumper(list, self._tx) if _are_numbers(obj) else super().upgrade(obj, format)
+
+
+def _are_numbers(values: list[Any]) -> bool:
+    return bool(values) and type(values[0]) is int and set(map(type, values)) == {int}
+
+
 _ACT = """
 SELECT set_config('relance.actor', %(actor)s::text, true),
        set_config('relance.because', %(because)s::text, true),
@@ -34,16 +60,28 @@ _ON_DAY = "SELECT set_config('relance.today', %(today)s::text, true)"
 
 def connect(url: str, *, actor: str = "system") -> Connection:
     """Open one connection whose changes are journaled as the actor's. The caller closes it."""
-    return psycopg.connect(url, row_factory=tuple_row, **_bounds(actor))
+    opened = psycopg.connect(url, row_factory=tuple_row, **_bounds(actor))
+    _adapt(opened)
+    return opened
 
 
 @contextmanager
 def pool(url: str, *, actor: str, size: int) -> Generator[Pool]:
     """Up to `size` connections, opened as they are needed and closed at the end."""
     with ConnectionPool(
-        url, kwargs={"row_factory": tuple_row, **_bounds(actor)}, min_size=0, max_size=size, open=True, timeout=30
+        url,
+        kwargs={"row_factory": tuple_row, **_bounds(actor)},
+        configure=_adapt,
+        min_size=0,
+        max_size=size,
+        open=True,
+        timeout=30,
     ) as opened:
         yield opened
+
+
+def _adapt(conn: psycopg.Connection[Any]) -> None:
+    conn.adapters.register_dumper(list, _ListDumper)
 
 
 def _bounds(actor: str) -> dict[str, Any]:

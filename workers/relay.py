@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from store.connection import Pool
     from workers.settings import Settings
 
-IDS_A_HINT = 25
+IDS_A_HINT = 50
 EFFECTS_A_HINT = 100
 _WAITING = {"runs": 16, "send": 16, "effects": 4}
 
