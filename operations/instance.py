@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import dataclass
+from datetime import UTC
 from typing import TYPE_CHECKING
 
 from letters.headers import check_address
@@ -18,6 +19,7 @@ from workflow.errors import InvalidInput
 
 if TYPE_CHECKING:
     from datetime import datetime
+    from zoneinfo import ZoneInfo
 
     from store.connection import Connection
 
@@ -55,7 +57,7 @@ def show(conn: Connection, setting: str) -> Instance:
         foreign=identity.why_foreign(here, setting),
         test_instance=here.test_instance,
         redirect_to=here.redirect_to,
-        clock=here.business_now if here.clock_is_set else None,
+        clock=here.business_now.astimezone(_common_clock(conn) or UTC) if here.clock_is_set else None,
         stopped_because=here.stopped_because,
         waiting=sum(counted.get(state, 0) for state in ("due", "claimed", "armed")),
     )
@@ -123,13 +125,19 @@ def set_clock(conn: Connection, setting: str, *, at: datetime, by: str) -> Insta
     check_may_set_clock(conn, at)
     sensible_day(at.date(), field="clock")
     if at.tzinfo is None:
-        clocks = {one.clock for one in companies.companies(conn).values()}
-        if len(clocks) != 1:
-            reason = f"needs a time zone, as in {at.isoformat()}+01:00: the companies have {len(clocks)}"
+        clock = _common_clock(conn)
+        if clock is None:
+            reason = f"needs a time zone, as in {at.isoformat()}+01:00: there is not one that all companies have"
             raise InvalidInput(field="clock", value=at.isoformat(), reason=reason)
-        at = at.replace(tzinfo=clocks.pop())
+        at = at.replace(tzinfo=clock)
     set_business_clock(conn, at, by=by)
     return show(conn, setting)
+
+
+def _common_clock(conn: Connection) -> ZoneInfo | None:
+    """The clock of all companies, where they have the same."""
+    clocks = {one.clock for one in companies.companies(conn).values()}
+    return clocks.pop() if len(clocks) == 1 else None
 
 
 def end_test(conn: Connection, setting: str, *, because: str, by: str) -> Instance:

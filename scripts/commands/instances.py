@@ -99,14 +99,17 @@ def _print(found: Instance, *, as_json: bool) -> None:
         printing.print_json(found)
         return
     out = printing.console()
-    host = found.host_instance_id or "none"
-    out.print(f"instance of the database: {found.instance_id or 'none'}")
-    out.print(f"instance of this host:    {printing.clean(host)}  ({printing.clean(found.host_setting)})")
+    if found.foreign is None:
+        out.print(f"instance: {found.instance_id or 'none'}, this host's")
+    else:
+        out.print(f"instance of the database: {found.instance_id or 'none'}")
+        out.print(f"instance of this host:    {printing.clean(found.host_instance_id or 'none')}")
+        out.print(f"by its RELANCE_INSTANCE:  {printing.clean(found.host_setting)}", soft_wrap=True)
     kind = "a test: only rules that allow it run" if found.test_instance else "production"
     redirected = f"; all mail goes to {found.redirect_to}" if found.redirect_to else ""
     out.print(f"kind: {kind}{printing.clean(redirected)}")
     if found.clock:
-        out.print(f"clock: stands at {printing.minute(found.clock)}")
+        out.print(f"clock: stands at {found.clock:%Y-%m-%d %H:%M %Z}")
     out.print(f"mails that wait to leave: {found.waiting}")
     if found.stopped_because:
         out.print(f"all mail is stopped: {printing.clean(found.stopped_because)}", style="bold red")
