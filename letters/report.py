@@ -167,12 +167,14 @@ class _Told:
             (labels["by_schedule"], by or labels["by_schedule_value"]),
             (labels["missed"], self._counted("missed", summary.missed) if summary.missed else ""),
             (labels["run"], labels["run_value"].format(id=summary.run_id)),
-            (
-                labels["problem"],
-                _cut(_line(summary.problem), _DETAIL_CHARACTERS) if summary.state in {"failed", "held"} else "",
-            ),
+            (labels["problem"], self._why() if summary.state in {"failed", "held"} else ""),
         ]
         return [{"label": label, "value": value} for label, value in facts if value]
+
+    def _why(self) -> str:
+        oversize = self.summary.oversize
+        words = oversize.words(self.language) if oversize else self.summary.problem
+        return _cut(_line(words), _DETAIL_CHARACTERS)
 
     def _when(self) -> str:
         local = self.summary.due_at.astimezone(ZoneInfo(self.summary.zone))

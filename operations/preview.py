@@ -175,7 +175,7 @@ def _stale(conn: Connection, saved: SavedRule) -> tuple[str, ...]:
 
 def _size(conn: Connection, saved: SavedRule, company: Company, count: int) -> tuple[str, ...]:
     problem = previews.size_problem(conn, saved.pinned, company, count)
-    return (f"a run would be held until somebody lets it go: {problem}",) if problem else ()
+    return (f"a run would be held until somebody lets it go: {problem.words('en')}",) if problem else ()
 
 
 def _mail(mail: Mail, today: date) -> PreviewedMail:

@@ -16,14 +16,16 @@ _TABLE: Final[dict[Held, LiteralString]] = {
     "invoice": "invoices",
     "run": "runs",
 }
+# What a person says takes the place of what the engine said of its size.
+_ALSO: Final[dict[Held, LiteralString]] = {"run": ", oversize = NULL"}
 _HOLD: Final[dict[Held, LiteralString]] = {
     subject: f"UPDATE {table} SET held_because = %(because)s::text, held_at = coalesce(held_at, now())"
-    " WHERE id = %(id)s::bigint AND held_because IS DISTINCT FROM %(because)s::text"
+    f"{_ALSO.get(subject, '')} WHERE id = %(id)s::bigint AND held_because IS DISTINCT FROM %(because)s::text"
     for subject, table in _TABLE.items()
 }
 _RELEASE: Final[dict[Held, LiteralString]] = {
     subject: f"UPDATE {table} SET held_because = NULL, held_at = NULL"
-    " WHERE id = %(id)s::bigint AND held_because IS NOT NULL"
+    f"{_ALSO.get(subject, '')} WHERE id = %(id)s::bigint AND held_because IS NOT NULL"
     for subject, table in _TABLE.items()
 }
 _RELEASED = """

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from store.companies import Company
     from store.connection import Connection
     from store.rules import PinnedRule
+    from workflow.limits import TooLarge
 
 # A left join, which is none where the filter asks nothing about the customer: every invoice has one.
 # One pass over what the filter selects: all counted, the first by customer listed. With ties: the last one is whole.
@@ -34,13 +35,13 @@ SELECT NULL, NULL, NULL, id
 
 def size_problem(
     conn: Connection, pinned: PinnedRule, company: Company, count: int, *, before: int | None = None
-) -> str:
-    """Why a run of the rule with so many candidates would wait for a person, empty where it would not.
+) -> TooLarge | None:
+    """Why a run of the rule with so many candidates would wait for a person, None where it would not.
 
     `before`: it is run number so and so; None: one that is still to come.
     """
-    if count <= company.run_always_allowed:
-        return ""
+    if company.run_limits.never_waits(count):
+        return None
     return too_large(
         count,
         company.run_limits,

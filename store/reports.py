@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from psycopg.rows import class_row, dict_row
 
+from workflow.limits import TooLarge
 from workflow.summary import Problem, RunSummary, Share
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ SELECT n.id AS run_id, n.rule_id, coalesce(v.definition ->> 'title', u.title) AS
        c.code AS company_code, c.name AS company_name, c.zone, n.due_at, n.request_key IS NOT NULL AS by_hand,
        coalesce(w.name, n.started_by) AS started_by, n.missed,
        CASE WHEN n.state = 'due' AND n.held_because IS NOT NULL THEN 'held' ELSE n.state END AS state,
-       coalesce(n.held_because, n.problem, '') AS problem, n.supplement,
+       coalesce(n.held_because, n.problem, '') AS problem, n.oversize, n.supplement,
        (SELECT test_instance FROM settings) AS test_instance, coalesce(n.candidates, 0) AS candidates,
        n.undated, n.first_undated,
        (SELECT coalesce(sum(cardinality(k.invoice_ids)), 0)::int FROM chunks k WHERE k.run_id = n.id) AS undecided
@@ -172,8 +173,10 @@ def summary(conn: Connection, run_id: int) -> RunSummary:
         shares = counting.execute(_SHARES, parameters).fetchall()
     problems = conn.execute(_PROBLEMS, parameters).fetchall()
     undated = _undated(head)
+    oversize = head.pop("oversize")
     return RunSummary(
         **head,
+        oversize=TooLarge(**oversize) if oversize else None,
         mails=dict(conn.execute(_MAILS, parameters).fetchall()),
         shares=tuple(shares),
         problems=tuple(

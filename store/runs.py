@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from psycopg import sql
 from psycopg.rows import class_row
+from psycopg.types.json import Jsonb
 
 from store import journal
 from store.filters import compile_filter
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from store.connection import Connection
     from store.rules import PinnedRule
     from workflow.filters import Filter
+    from workflow.limits import TooLarge
 
 CHUNK_INVOICES = 500
 
@@ -70,7 +72,7 @@ SELECTED = "i.open AND i.kind = 'invoice' AND i.company_id = %(company_id)s AND 
 
 _HOLD = """
 UPDATE runs SET held_because = %(because)s::text, held_at = coalesce(held_at, now()), candidates = %(candidates)s,
-       hinted_until = '-infinity'
+       oversize = %(oversize)s::jsonb, hinted_until = '-infinity'
  WHERE id = %(run_id)s AND state = 'due'
 """
 # Replays decide about a few failed mails again: they say nothing of what is usual.
@@ -239,9 +241,11 @@ def fix(
     return int(row[0]) if row else 0
 
 
-def hold(conn: Connection, run_id: int, *, because: str, candidates: int) -> None:
-    """Let a due run of so many candidates wait for a person, who is told why. They are fixed when it is released."""
-    conn.execute(_HOLD, {"run_id": run_id, "because": because, "candidates": candidates})
+def hold(conn: Connection, run_id: int, size: TooLarge) -> None:
+    """Let a due run of that size wait for a person, who is told why. Its candidates are fixed when it is released."""
+    because = size.words("en")
+    held = {"because": because, "candidates": size.candidates, "oversize": Jsonb(asdict(size))}
+    conn.execute(_HOLD, {"run_id": run_id} | held)
     journal.write(conn, "run", run_id, {"held_because": [None, because]})
 
 

@@ -18,6 +18,7 @@ from store.shipped import shipped
 from workflow.decision import REASONS
 from workflow.errors import InvalidInput
 from workflow.facts import Language
+from workflow.limits import TooLarge
 from workflow.summary import Outcome, Problem, RunSummary, Share
 
 if TYPE_CHECKING:
@@ -77,6 +78,7 @@ MONDAY = RunSummary(
     missed=2,
     state="closed",
     problem="",
+    oversize=None,
     supplement=False,
     test_instance=False,
     candidates=13_524,
@@ -109,7 +111,14 @@ REFUSED = replace(
     problem_count=0,
 )
 FAILED = replace(REFUSED, state="failed", problem="filter: is unknown\n(got 1)", test_instance=False)
-HELD = replace(REFUSED, state="held", problem="600 invoices, where 100 are usual", test_instance=False, run_id=12)
+HELD = replace(
+    REFUSED,
+    state="held",
+    problem="600 invoices, where 100 are usual",
+    oversize=TooLarge(kind="times", candidates=600, of=100, limit=5),
+    test_instance=False,
+    run_id=12,
+)
 NOTHING = replace(FAILED, state="closed", problem="")
 ALL_LEFT_OUT = replace(NOTHING, candidates=3, shares=(share("left_out", 3, reason="disputed"),))
 EARLY = replace(MONDAY, state="open", mails={"sent": 1, "due": 4, "armed": 1}, problems=(), problem_count=0)
@@ -188,8 +197,14 @@ def test_a_subject_has_its_place_in_a_header(name: str, language: Language) -> N
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_a_held_run_says_why_and_how_it_is_let_go(language: Language) -> None:
     text = squeezed(FORM.compose(HELD, language).text)
-    assert "600 invoices, where 100 are usual" in text
+    assert {"fr": "600 factures au lieu de 100", "en": "600 invoices, where 100"}[language] in text
     assert "relance release run 12 --because" in text
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_run_that_a_person_holds_says_it_in_their_words(language: Language) -> None:
+    run = replace(HELD, problem="prix à vérifier", oversize=None)
+    assert "prix à vérifier" in squeezed(FORM.compose(run, language).text)
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

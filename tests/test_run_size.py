@@ -51,10 +51,16 @@ def test_each_limit_can_be_taken_away() -> None:
     assert waits(MANY, [1], limits=replace(boundless, times_usual=1000))
 
 
-def test_the_reason_names_the_figures() -> None:
-    assert too_large(600, USUAL, last_runs=[100], open_invoices=MANY) == (
-        "600 invoices, where 100 are usual: more than 5 times as many"
-    )
-    assert too_large(60_000, USUAL, last_runs=[], open_invoices=MANY) == (
-        "60000 of 100000 open invoices, 60 %: more than 50 %"
-    )
+def test_the_reason_names_the_figures_in_the_readers_language() -> None:
+    unusual = too_large(600, USUAL, last_runs=[100, 101], open_invoices=MANY)
+    assert unusual
+    assert unusual.words("en") == "600 invoices, where 100.5 are usual: more than 5 times as many"
+    assert plain(unusual.words("fr")) == "600 factures au lieu de 100,5 d'habitude : plus de 5 fois autant"
+    most = too_large(1_200_000, USUAL, last_runs=[], open_invoices=2_000_000)
+    assert most
+    assert most.words("en") == "1200000 of 2000000 open invoices, 60 %: more than 50 %"
+    assert plain(most.words("fr")) == "1200000 factures sur 2000000 ouvertes, soit 60 % : plus de 50 %"
+
+
+def plain(text: str) -> str:
+    return text.replace("\N{NO-BREAK SPACE}", " ")

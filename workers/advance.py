@@ -49,14 +49,14 @@ def open_run(office: Office, run_id: int) -> None:
             log("run_refused", run=run_id)
             return
         company = companies.companies(conn)[pinned.company_id]
-        candidates, because = 0, ""
+        candidates, size = 0, None
         with conn.transaction():
             candidates = runs.fix_candidates(conn, run, pinned, company.day(here.business_now))
-            because = "" if run.released else size_problem(conn, pinned, company, candidates, before=run_id)
-            if because:
+            size = None if run.released else size_problem(conn, pinned, company, candidates, before=run_id)
+            if size:
                 raise Rollback
-        if because:
-            runs.hold(conn, run_id, because=because, candidates=candidates)
+        if size:
+            runs.hold(conn, run_id, size)
             log("run_held", level="warning", run=run_id, candidates=candidates)
             return
         log("run_opened", run=run_id, candidates=candidates, missed=run.missed)

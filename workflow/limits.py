@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Final, Literal
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from workflow.facts import Language
+
 Trouble = Literal["failure", "busy"]
 
 # In a row: to connect, or to log in.
@@ -39,6 +41,45 @@ class RunLimits:
     share_percent: int | None
     always_allowed: int
 
+    def never_waits(self, candidates: int) -> bool:
+        """Whether a run of so many is let go whatever is usual: nobody need count that."""
+        return candidates <= self.always_allowed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TooLarge:
+    """Why a run of so many `candidates` waits for a person.
+
+    times: more than `limit` times the usual, which is `of`. share: more than `limit` per cent of the company's open
+    invoices, which are `of`.
+    """
+
+    kind: Literal["times", "share"]
+    candidates: int
+    of: float
+    limit: int
+
+    def words(self, language: Language) -> str:
+        """As a person reads it, on one line."""
+        of = f"{self.of:.1f}".removesuffix(".0")
+        if language == "fr":
+            of = of.replace(".", ",")
+        share = f"{100 * self.candidates / self.of:.0f}" if self.kind == "share" else ""
+        return _WORDS[self.kind][language].format(candidates=self.candidates, of=of, share=share, limit=self.limit)
+
+
+_WORDS: Final[dict[str, dict[Language, str]]] = {
+    "times": {
+        "en": "{candidates} invoices, where {of} are usual: more than {limit} times as many",
+        "fr": "{candidates} factures au lieu de {of} d'habitude\N{NO-BREAK SPACE}: plus de {limit} fois autant",
+    },
+    "share": {
+        "en": "{candidates} of {of} open invoices, {share} %: more than {limit} %",
+        "fr": "{candidates} factures sur {of} ouvertes, soit {share}\N{NO-BREAK SPACE}%\N{NO-BREAK SPACE}:"
+        " plus de {limit}\N{NO-BREAK SPACE}%",
+    },
+}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Breaker:
@@ -60,24 +101,25 @@ class Breaker:
 CLOSED: Final = Breaker()
 
 
-def too_large(candidates: int, limits: RunLimits, *, last_runs: Sequence[int], open_invoices: int) -> str:
-    """Why a run of so many candidates waits for a person, empty where it does not.
+def too_large(candidates: int, limits: RunLimits, *, last_runs: Sequence[int], open_invoices: int) -> TooLarge | None:
+    """Why a run of so many candidates waits for a person, None where it does not.
 
     `last_runs`: how many candidates the rule's last runs had; a rule without any has no usual size. `open_invoices`: of
     the whole company.
     """
-    if candidates <= limits.always_allowed:
-        return ""
+    if limits.never_waits(candidates):
+        return None
     if last_runs and limits.times_usual is not None:
         usual = median(last_runs)
         if candidates > limits.times_usual * usual:
-            return f"{candidates} invoices, where {usual:g} are usual: more than {limits.times_usual} times as many"
-    if limits.share_percent is not None and open_invoices > SMALL_COMPANY:
-        share = 100 * candidates / open_invoices
-        if share > limits.share_percent:
-            said = f"{candidates} of {open_invoices} open invoices, {share:.0f} %"
-            return f"{said}: more than {limits.share_percent} %"
-    return ""
+            return TooLarge(kind="times", candidates=candidates, of=usual, limit=limits.times_usual)
+    if (
+        limits.share_percent is not None
+        and open_invoices > SMALL_COMPANY
+        and 100 * candidates > limits.share_percent * open_invoices
+    ):
+        return TooLarge(kind="share", candidates=candidates, of=open_invoices, limit=limits.share_percent)
+    return None
 
 
 def trouble(fate: str, step: str, code: int | None) -> Trouble | None:

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
+    from workflow.limits import TooLarge
+
 Outcome = Literal["left_out", "planned", "accepted", "in_doubt", "dropped", "failed"]
 
 
@@ -53,7 +55,8 @@ class RunSummary:
     """A run's facts. `mails` by state of their reminders; `undecided`: candidates that no chunk has decided yet.
 
     `due_at` is an aware instant, to be told on the clock of `zone`. `started_by`: a user's name, or who acted.
-    `supplement`: it was reported once before its end. `problems`: the first of `problem_count`.
+    `oversize`: the figures behind `problem`, where it is held for its size. `supplement`: it was reported once before
+    its end. `problems`: the first of `problem_count`.
     """
 
     run_id: int
@@ -67,6 +70,7 @@ class RunSummary:
     missed: int
     state: Literal["due", "held", "open", "closed", "refused", "failed"]
     problem: str
+    oversize: TooLarge | None
     supplement: bool
     test_instance: bool
     candidates: int

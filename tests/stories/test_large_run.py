@@ -45,7 +45,7 @@ def held(story: Story) -> int:
 
 def test_an_unusually_large_run_waits_and_its_readers_are_told_why(tale: Story) -> None:
     issue_many(tale)
-    tale.on("2026-03-11").expect_report("retenue", "5 invoices, where", f"relance release run {held(tale)}")
+    tale.on("2026-03-11").expect_report("retenue", "5 factures au lieu de 0", f"relance release run {held(tale)}")
     tale.expect_no_mail()
     assert tale.ask("SELECT count(*) FROM reminders WHERE open") == 0
     assert {tale.state(f"FA-{number}") for number in range(10, 15)} == {"level_0"}, "nothing is reserved"
