@@ -36,7 +36,10 @@ _NO_REMINDERS: Final = "does not count: its mails are no reminders"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Letter:
-    """One invoice on the pile. `level`: which reminder it would be, 1 to 3; `credit`: on account, in its currency."""
+    """One invoice on the pile. `level`: which reminder it would be, 1 to 3; `credit`: on account, in its currency.
+
+    `refusing`: the address that refuses mail; empty where there is none at all.
+    """
 
     company: str
     rule: str
@@ -53,6 +56,7 @@ class Letter:
     balance: Decimal
     currency: str
     credit: Decimal
+    refusing: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +71,7 @@ class Posted:
 
 
 def print_pile(conn: Connection, *, by: str, rule: SavedRule | None = None) -> list[Letter]:
-    """What is due for a reminder today and has nobody to mail it to: by the active rules that count, or by one rule.
+    """What is due for a reminder today and reaches nobody by mail: by the active rules that count, or by one rule.
 
     By company, level, rule, customer and invoice; an invoice that several rules would remind is there once. Raises
     InvalidInput for a rule that is not shared with them, or whose mails are no reminders.
@@ -93,12 +97,12 @@ def print_pile(conn: Connection, *, by: str, rule: SavedRule | None = None) -> l
 def _of_rule(conn: Connection, saved: SavedRule, company: Company, here: Settings) -> Iterator[Letter]:
     today = company.day(here.business_now)
     ids = letters_due.unreachable(conn, saved.pinned, today, limit=MOST)
-    # A step may part a customer: what the customer's other invoices say changes nothing where there is no recipient.
+    # A step may part a customer: what the customer's other invoices say changes nothing where no mail reaches it.
     for start in range(0, len(ids), STEP):
         verdicts = [
             one for group in decided(conn, saved.pinned, company, today, ids[start : start + STEP]) for one in group
         ]
-        due = [one for one in verdicts if one.reason == "no_recipient"]
+        due = [one for one in verdicts if one.reason in {"no_recipient", "suppressed"}]
         addresses = letters_due.addresses(conn, {one.invoice.customer.id for one in due})
         for one in due:
             yield _letter(one, saved, company, today, addresses[one.invoice.customer.id])
@@ -124,6 +128,7 @@ def _letter(
         balance=invoice.balance,
         currency=invoice.currency,
         credit=customer.unallocated.get(invoice.currency, Decimal(0)),
+        refusing=verdict.recipient.contact.email if verdict.recipient else "",
     )
 
 

@@ -1,4 +1,4 @@
-"""Who can only be written to by post: a rule's candidates without anybody to mail, and where they live."""
+"""Who can only be written to by post: a rule's candidates whom no mail reaches, and where they live."""
 
 from __future__ import annotations
 
@@ -17,11 +17,14 @@ if TYPE_CHECKING:
     from store.connection import Connection
     from store.rules import PinnedRule
 
-# The recipient chain without a single link: it narrows only, the decision is asked afterwards.
+# The recipient chain without a link, or whose first one has refused mail: it narrows only, the decision is asked after.
 _UNREACHABLE = """
-SELECT i.id FROM invoices i JOIN customers c ON c.id = i.customer_id
- WHERE {selected} AND coalesce(c.email, '') = '' AND c.{preferred} IS NULL AND c.{interlocutor} IS NULL
-   AND i.{interlocutor} IS NULL
+SELECT i.id
+  FROM invoices i
+  JOIN customers c ON c.id = i.customer_id
+  LEFT JOIN contacts k ON k.id = coalesce(c.{preferred}, i.{interlocutor}, c.{interlocutor})
+  CROSS JOIN LATERAL (SELECT coalesce(k.email, nullif(c.email, '')) AS email) r
+ WHERE {selected} AND (r.email IS NULL OR EXISTS (SELECT FROM suppressed_addresses s WHERE s.email = lower(r.email)))
  ORDER BY i.customer_id, i.id LIMIT %(limit)s::bigint
 """
 _ADDRESSES = "SELECT id, postal_address, country FROM customers WHERE id = ANY(%(ids)s::bigint[])"

@@ -60,6 +60,10 @@ def post(
     return confirm_posted(conn, found, posted_on=on, level=level, rule=rule, because="lettre 17", by="user:marie")
 
 
+def suppress(conn: Connection, address: str) -> None:
+    conn.execute("INSERT INTO suppressed_addresses (email, because) VALUES (%s, '550 5.1.1')", [address])
+
+
 def standing(conn: Connection, number: str = "FA-6") -> tuple[object, ...]:
     row = conn.execute(
         "SELECT state, before_settled, level, cycle, last_reminded_on FROM invoices WHERE number = %s", [number]
@@ -87,6 +91,25 @@ def test_whoever_gets_an_address_leaves_the_pile(database: Connection) -> None:
     assert on_pile(database) == [("FA-6", 1)], "a contact without a role is nobody's recipient"
     save_contact(database, customer="C-3", name="Zoé", email="zoe@c3.example", roles=["billing"], by="system")
     assert on_pile(database) == []
+
+
+@pytest.mark.usefixtures("rule")
+def test_whose_address_refuses_mail_is_on_the_pile(database: Connection) -> None:
+    save_contact(database, customer="C-1", name="Ana", email="Ana@dupont.example", by="system")
+    suppress(database, "ana@dupont.example")
+    assert [(letter.customer, letter.invoice, letter.refusing) for letter in pile(database)] == [
+        ("C-1", "FA-1", "Ana@dupont.example"), ("C-1", "FA-2", "Ana@dupont.example"), ("C-3", "FA-6", ""),
+    ]  # fmt: skip
+
+
+@pytest.mark.usefixtures("rule")
+def test_only_the_address_that_a_mail_would_go_to_counts(database: Connection) -> None:
+    save_contact(database, customer="C-3", name="Zoé", email="zoe@c3.example", roles=["billing"], by="system")
+    save_contact(database, customer="C-3", name="Max", email="max@c3.example", roles=["dunning"], by="system")
+    suppress(database, "zoe@c3.example")
+    assert on_pile(database) == [], "the rule writes to Max"
+    suppress(database, "max@c3.example")
+    assert [letter.refusing for letter in pile(database)] == ["max@c3.example"]
 
 
 @pytest.mark.usefixtures("rule")

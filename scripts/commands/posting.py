@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 @json_option
 @calling
 def print_pile(caller: Caller, *, rule: str | None, csv_file: str | None, overwrite: bool, as_json: bool) -> None:
-    """List the reminders due today whose customers have no mail address: by rule and level, with where they live.
+    """List the reminders due today that no mail can carry: no address, or one that refuses mail; and where to write.
 
     Once a letter went, say so: relance posted.
     """
@@ -112,7 +112,9 @@ def _show(letters: list[Letter]) -> None:
 def _customer(one: Letter) -> Any:  # noqa: ANN401 - a rich Text, which is loaded lazily
     lines = [line for line in one.postal_address.splitlines() if line.strip()]
     home = ", ".join([*lines, one.country]) if lines else "no postal address either"
-    return printing.two_lines(f"{one.customer} {one.customer_name}", home)
+    return printing.two_lines(
+        f"{one.customer} {one.customer_name}", f"{home}; {one.refusing} refuses mail" if one.refusing else home
+    )
 
 
 def _credit(one: Letter) -> str:
