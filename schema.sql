@@ -509,6 +509,7 @@ CREATE TABLE batches (
     asked          jsonb NOT NULL,                                      -- which invoices, and what was to become of them
     counts         jsonb NOT NULL,                                      -- {"selected": …, "changed": …, "unchanged": …, …}
     journaled_to   bigint NOT NULL,                                     -- the journal's last line of it: later ones came since
+    attempted_to   bigint NOT NULL,                                     -- and the last attempt at any mail before its end
     undone_at      timestamptz,
     undone_by      text,
     undone_because text,

@@ -67,8 +67,9 @@ _EMAILS = "SELECT id, email FROM contacts WHERE id = ANY(%(ids)s::bigint[])"
 _TITLES = "SELECT id, title FROM tags ORDER BY id LIMIT 10000"
 
 _INSERT = """
-INSERT INTO batches (company_id, asked, counts, journaled_to)
-VALUES (%(company_id)s, %(asked)s::jsonb, %(counts)s::jsonb, (SELECT coalesce(max(id), 0) FROM journal))
+INSERT INTO batches (company_id, asked, counts, journaled_to, attempted_to)
+VALUES (%(company_id)s, %(asked)s::jsonb, %(counts)s::jsonb, (SELECT coalesce(max(id), 0) FROM journal),
+        (SELECT coalesce(max(id), 0) FROM attempts))
 RETURNING id
 """
 _KEEP = "COPY batch_invoices (batch_id, invoice_id, change) FROM STDIN"
@@ -90,13 +91,14 @@ SELECT i.id, i.number, i.customer_id, c.number AS customer, c.name AS customer_n
 """
 # A change of a column that the batch changed, told by the journal after the batch's own last line: whoever changes an
 # invoice has its lock, so what was written down earlier was there before. A mail that left, or is about to, counts
-# whatever the batch changed, and so does a letter.
+# whatever the batch changed, and so does a letter: told by the attempts after the batch's end, since who writes down
+# that a mail was accepted has its invoices' locks too. No clock is asked, which may have been set meanwhile.
 _SINCE = """
 SELECT i.number, CASE
            WHEN EXISTS (SELECT FROM reminder_invoices ri
                          WHERE ri.invoice_id = i.id AND ri.outcome IN ('planned', 'in_doubt')) THEN 'reserved'
-           WHEN EXISTS (SELECT FROM reminder_invoices ri JOIN reminders r ON r.id = ri.reminder_id
-                         WHERE ri.invoice_id = i.id AND ri.outcome = 'accepted' AND r.ended_at >= b.at)
+           WHEN EXISTS (SELECT FROM reminder_invoices ri JOIN attempts a ON a.reminder_id = ri.reminder_id
+                         WHERE ri.invoice_id = i.id AND ri.outcome = 'accepted' AND a.id > b.attempted_to)
              OR EXISTS (SELECT FROM journal j WHERE j.subject = 'invoice' AND j.subject_id = i.id
                            AND j.id > b.journaled_to AND j.change ? 'posted') THEN 'reminded'
            WHEN EXISTS (SELECT FROM journal j WHERE j.subject = 'invoice' AND j.subject_id = i.id

@@ -22,6 +22,12 @@ SELECT r.id, r.state, r.fence, r.company_id, r.recipient, r.message_id, r.armed_
   FROM reminders r WHERE r.id = %(reminder_id)s
 """
 _LOCKED = sql.SQL(_READ + " FOR NO KEY UPDATE")
+# Those too whose state an uncounted mail leaves alone: by the lock a batch made meanwhile knows what came first.
+_LOCK_INVOICES = """
+SELECT id FROM invoices
+ WHERE id IN (SELECT invoice_id FROM reminder_invoices WHERE reminder_id = %(reminder_id)s)
+ ORDER BY id FOR NO KEY UPDATE
+"""
 _ARRIVED = """
 UPDATE reminders SET state = 'sent', ended_at = clock_timestamp(), ended_on = %(day)s::date, problem = NULL
  WHERE id = %(reminder_id)s AND state = 'in_doubt'
@@ -62,6 +68,7 @@ def read(conn: Connection, reminder_id: int, *, lock: bool) -> Doubtful | None:
 
 def arrived(conn: Connection, locked: Doubtful, day: date, because: str) -> None:
     """It reached its reader: as if the server had said so, on the business day it was armed."""
+    conn.execute(_LOCK_INVOICES, {"reminder_id": locked.id})
     conn.execute(_ARRIVED, {"reminder_id": locked.id, "day": day})
     outcomes.settle_invoices(conn, [locked.id], "confirm", "accepted", day=day)
     outcomes.effects_due(conn, [locked.id])

@@ -16,9 +16,10 @@ from operations.ledger import reverse
 from operations.levels import correct
 from operations.lookup import Unknown
 from operations.pauses import lift, pause
+from operations.resolve import resolve
 from operations.tags import save_category, save_tag, tag, untag
 from store.connection import connect
-from tests.chasing import committed_chase, decided_run, fail, one, open_rule, pay, send_all
+from tests.chasing import committed_chase, decided_run, doubt, fail, one, open_rule, pay, send_all
 from tests.trade import TODAY, invoice, journal, open_trade, send, written
 from workflow.errors import InvalidInput
 
@@ -269,6 +270,43 @@ def test_a_mail_on_its_way_forbids_undoing_and_one_that_left_for_good(database_u
         assert refused(database_url, batch_id) == {"FA-1": "reserved"}
         send_all(database_url, run_id)
         assert refused(database_url, batch_id) == {"FA-1": "reminded"}
+
+
+@pytest.mark.parametrize("counts", [True, False])
+def test_no_clock_says_whether_a_mail_left_after_the_batch(database_url: str, tmp_path: Path, *, counts: bool) -> None:
+    """The database's clock was an hour ahead when the first batch was made, and an hour behind at the second."""
+    from scripts.sink import Sink
+
+    with Sink(tmp_path) as sink:
+        rule = committed_chase(database_url, port=sink.port)
+        if not counts:
+            with connect(database_url) as conn:
+                rule = open_rule(conn, "Information", counts=False, minimum_gap_days=30)
+        first = committed(database_url, Asked(add_tags=("Relance 1",)), "FA-1", "FA-3")
+        send_all(database_url, decided_run(database_url, rule))
+        second = committed(database_url, Asked(pause_until=LATER), "FA-1", "FA-3")
+        with connect(database_url) as conn:
+            for batch_id, hours in ((first, 1), (second, -1)):
+                conn.execute("UPDATE batches SET at = at + make_interval(hours => %s) WHERE id = %s", [hours, batch_id])
+        assert refused(database_url, first) == {"FA-1": "reminded"}
+        with connect(database_url) as conn:
+            assert undone(conn, second).done
+
+
+def test_a_mail_in_doubt_that_a_person_says_arrived_left_after_the_batch(database_url: str) -> None:
+    committed_chase(database_url)
+    with connect(database_url) as conn:
+        rule = open_rule(conn, "Information", counts=False, minimum_gap_days=30)
+    decided_run(database_url, rule)
+    with connect(database_url) as conn:
+        reminder_id = one(conn, "SELECT min(id) FROM reminders")
+        assert isinstance(reminder_id, int)
+        doubt(conn, reminder_id)
+    batch_id = committed(database_url, Asked(add_tags=("Relance 1",)), "FA-1")
+    assert refused(database_url, batch_id) == {"FA-1": "reserved"}
+    with connect(database_url) as conn:
+        resolve(conn, reminder_id, "arrived", because="x", quarantine_s=0, dry_run=False, by="user:marie")
+    assert refused(database_url, batch_id) == {"FA-1": "reminded"}
 
 
 def test_a_mail_that_left_before_the_batch_does_not_forbid_undoing(database_url: str, tmp_path: Path) -> None:
