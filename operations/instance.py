@@ -11,9 +11,9 @@ from datetime import UTC
 from typing import TYPE_CHECKING
 
 from letters.headers import check_address
-from operations.acting import acting, line, sensible_day
+from operations.acting import acting, existing, line, sensible_day
 from operations.run import check_may_set_clock, set_business_clock
-from store import companies, settings, standing
+from store import companies, holds, lookups, settings, standing
 from workers import identity
 from workflow.errors import InvalidInput
 
@@ -30,7 +30,8 @@ class Instance:
 
     `clock`: where a test's business clock stands, None where it goes with the world's. `waiting`: mails queued, that
     would leave if nothing else kept them. `host_setting`: what RELANCE_INSTANCE says, or where this host keeps to which
-    instance it belongs; `host_problem`: why it cannot tell, empty where it can.
+    instance it belongs; `host_problem`: why it cannot tell, empty where it can. `report_account`: sends all run
+    reports, None where each leaves by its rule's own.
     """
 
     instance_id: str | None
@@ -41,6 +42,7 @@ class Instance:
     test_instance: bool
     redirect_to: str | None
     clock: datetime | None
+    report_account: str | None
     stopped_because: str | None
     waiting: int
 
@@ -49,12 +51,14 @@ def show(conn: Connection, setting: str) -> Instance:
     """How it stands; `setting` is this host's (workers.settings)."""
     here = settings.read(conn)
     counted = standing.reminders_by_state(conn, ever=False)
+    names: dict[int | None, str] = {account_id: name for name, account_id in lookups.accounts(conn).items()}
     return Instance(
         instance_id=here.instance_id,
         host_instance_id=identity.of_host(setting),
         host_setting=setting,
         host_problem=identity.what_is_wrong(setting),
         foreign=identity.why_foreign(here, setting),
+        report_account=names.get(here.report_account_id),
         test_instance=here.test_instance,
         redirect_to=here.redirect_to,
         clock=here.business_now.astimezone(_common_clock(conn) or UTC) if here.clock_is_set else None,
@@ -138,6 +142,18 @@ def _common_clock(conn: Connection) -> ZoneInfo | None:
     """The clock of all companies, where they have the same."""
     clocks = {one.clock for one in companies.companies(conn).values()}
     return clocks.pop() if len(clocks) == 1 else None
+
+
+def send_reports_by(conn: Connection, setting: str, account: str | None, *, because: str, by: str) -> Instance:
+    """Let all run reports leave by this mail account, so that they tell of a rule whose own account is held too.
+
+    None: each by its rule's account. Raises InvalidInput without a reason, or for an account that there is not.
+    """
+    because = line(because, field="because")
+    with acting(conn, by=by, because=because):
+        account_id = None if account is None else existing(holds.account_id(conn, account), account, field="account")
+        settings.set_report_account(conn, account_id)
+    return show(conn, setting)
 
 
 def end_test(conn: Connection, setting: str, *, because: str, by: str) -> Instance:

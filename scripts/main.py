@@ -122,6 +122,7 @@ COMMANDS: Final[dict[str, Entry]] = {
             'relance instance adopt --because "moved to a new server, the old one is off"',
             'relance instance test on --redirect me@example.com --because "a copy to try rules with"',
             "relance instance test clock 2026-03-02T10:00",
+            'relance instance reports comptabilité --because "one sender for all"',
             'relance instance test off --because "goes live"',
         ),
     ),

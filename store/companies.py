@@ -144,14 +144,14 @@ def accounts(conn: Connection) -> dict[int, Account]:
 
 
 def spend_tokens(conn: Connection, account: Account, wanted: int) -> bool:
-    """Take tokens for `wanted` mails from the account's bucket, which holds a minute's worth; False: not now."""
+    """Take tokens for `wanted` mails from the account's bucket; False: not now."""
     if account.per_minute is None:
         return True
     parameters: dict[str, Any] = {
         "account_id": account.id,
         "wanted": wanted,
         "per_minute": account.per_minute,
-        "burst": max(1, account.per_minute // 6),
+        "burst": _burst(account.per_minute),
     }
     return conn.execute(_SPEND, parameters).fetchone() is not None
 
@@ -165,6 +165,11 @@ def spend_domain_token(conn: Connection, company: Company, domain: str) -> bool:
         "domain": domain.lower(),
         "wanted": 1,
         "per_minute": company.domain_per_minute,
-        "burst": max(1, company.domain_per_minute // 6),
+        "burst": _burst(company.domain_per_minute),
     }
     return conn.execute(_SPEND_OF_DOMAIN, parameters).fetchone() is not None
+
+
+def _burst(per_minute: int) -> int:
+    """What a full bucket holds: ten seconds' worth, so that after a pause a minute's mails do not leave at once."""
+    return max(1, per_minute // 6)

@@ -35,7 +35,7 @@ _END_TEST = """
 UPDATE settings SET test_instance = false, business_now = NULL, redirect_to = NULL WHERE test_instance
 """
 _MAKE_TEST = "UPDATE settings SET test_instance = true"
-_REPORT_ACCOUNT = "UPDATE settings SET report_account_id = %(account_id)s"
+_REPORT_ACCOUNT = "UPDATE settings SET report_account_id = %(account_id)s::bigint"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,6 +128,6 @@ def set_clock(conn: Connection, now: datetime) -> None:
     conn.execute(_WAKE)
 
 
-def set_report_account(conn: Connection, account_id: int) -> None:
-    """The account that sends run reports."""
+def set_report_account(conn: Connection, account_id: int | None) -> None:
+    """The account that sends all run reports; None: each run's own sends its."""
     conn.execute(_REPORT_ACCOUNT, {"account_id": account_id})

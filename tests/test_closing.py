@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, LiteralString
 import pytest
 from psycopg.types.json import Jsonb
 
+from operations import instance
 from scripts.sink import Answer, Behaviour, Sink
 from store import hints, reports
 from store.connection import connect, pool
@@ -368,8 +369,9 @@ def test_the_kill_switch_does_not_stop_reports(books: Books) -> None:
 def test_reports_leave_by_the_instances_own_account_where_one_is_set(books: Books) -> None:
     books.rule("nadia")
     values = {"name": "reports", "from": "relance@acme.example", "port": books.sink.port}
-    row = books.conn.execute(ACCOUNT, values).fetchone()
-    books.conn.execute("UPDATE settings SET report_account_id = %s", row)
+    books.conn.execute(ACCOUNT, values)
+    books.conn.execute("UPDATE mail_accounts SET held_because = 'password', held_at = now() WHERE name <> 'reports'")
+    instance.send_reports_by(books.conn, "", "reports", because="so that we hear of it", by="user:nadia")
     books.run()
     books.work()
     assert [mail.sender for mail in books.sink.mails()] == ["relance@acme.example"]

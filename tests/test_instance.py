@@ -189,6 +189,16 @@ def test_only_a_test_has_a_clock_of_its_own(conn: Connection, host: str) -> None
         instance.set_clock(conn, host, at=NOW, by=MARIE)
 
 
+def test_reports_leave_by_one_account_and_by_each_rules_own_again(conn: Connection, host: str) -> None:
+    shown = instance.send_reports_by(conn, host, "sortie", because="one sender", by=MARIE)
+    assert shown.report_account == "sortie"
+    assert instance.send_reports_by(conn, host, None, because="no more", by=MARIE).report_account is None
+    with pytest.raises(InvalidInput, match="account"):
+        instance.send_reports_by(conn, host, "nobody", because="one sender", by=MARIE)
+    changes = "SELECT count(*) FROM journal WHERE change ? 'report_account_id' AND actor = %s"
+    assert one(conn, changes, MARIE) == 2
+
+
 @pytest.mark.parametrize("setting", ["prod", "file:instance", "env:INSTANCE"])
 def test_what_is_no_instance_is_refused_at_start(setting: str) -> None:
     with pytest.raises(InvalidInput, match="RELANCE_INSTANCE"):

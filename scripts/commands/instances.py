@@ -48,6 +48,24 @@ def adopt(caller: Caller, *, because: str, as_json: bool) -> None:
     printing.message("adopted; the other hosts of this instance need its id in RELANCE_INSTANCE")
 
 
+@instance.command()
+@click.argument("account", required=False)
+@click.option("--by-rule", is_flag=True, help="Each report by its rule's own account again.")
+@because_option
+@json_option
+@calling
+def reports(caller: Caller, *, account: str | None, by_rule: bool, because: str, as_json: bool) -> None:
+    """Let all run reports leave by one mail ACCOUNT (name or id): also that of a rule whose own account is held."""
+    from operations.instance import send_reports_by  # noqa: PLC0415 - loaded when asked for
+    from operations.lookup import find_account  # noqa: PLC0415
+
+    if (account is None) is not by_rule:
+        raise click.UsageError("name an ACCOUNT, or say --by-rule")
+    with desk(caller) as at:
+        name = find_account(at.conn, account) if account else None
+        _print(send_reports_by(at.conn, at.settings.instance, name, because=because, by=at.by), as_json=as_json)
+
+
 @instance.group("test")
 def test_instance() -> None:
     """Make it a test instance, or none."""
@@ -110,6 +128,7 @@ def _print(found: Instance, *, as_json: bool) -> None:
     out.print(f"kind: {kind}{printing.clean(redirected)}")
     if found.clock:
         out.print(f"clock: stands at {found.clock:%Y-%m-%d %H:%M %Z}")
+    out.print(f"run reports leave by: {printing.clean(found.report_account or 'the account of their rule')}")
     out.print(f"mails that wait to leave: {found.waiting}")
     if found.stopped_because:
         out.print(f"all mail is stopped: {printing.clean(found.stopped_because)}", style="bold red")
