@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     Progress = Callable[[int, int], object]
 
 # One transaction, with its locks: some seconds for each kind of change. A payment of one of its invoices waits as long
-# as the lock_timeout of store.connection lets it, and is refused then.
+# as the lock_timeout of store.connection lets it, and is refused then; an import begins again for two minutes.
 MOST: Final = 100_000
 STEP: Final = 5_000
 SAMPLES: Final = 10

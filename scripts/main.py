@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 # A NUL, and what Python makes of bytes that are no UTF-8.
 _NO_CHARACTER = re.compile("[\0\ud800-\udfff]")
 _LOGIN = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+_LOCKED = "55P03"  # lock_not_available: what store.connection's lock_timeout ends
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,6 +280,8 @@ def readable(action: Callable[[], Any]) -> Any:  # noqa: ANN401 - whatever the a
         psycopg = sys.modules.get("psycopg")
         if psycopg is None or not isinstance(error, psycopg.OperationalError):
             raise
+        if error.sqlstate == _LOCKED:
+            raise Refused("somebody else is changing the same rows, a large batch perhaps: try again later") from error
         # Without an SQLSTATE the server said nothing at all; with one it gave up: a time limit, a full disk.
         what = "gave up" if error.sqlstate else "does not answer"
         raise Refused(f"the database {what}: {str(error).strip().splitlines()[0]}") from error

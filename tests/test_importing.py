@@ -16,7 +16,17 @@ from hypothesis import strategies as st
 from operations.companies import save_company
 from operations.customers import save_contact, save_customer
 from operations.importing.bills import plan_invoices
-from operations.importing.imports import Busy, Imported, Said, Understood, bad_rows, import_file, recognise, understand
+from operations.importing.imports import (
+    Busy,
+    Imported,
+    InUse,
+    Said,
+    Understood,
+    bad_rows,
+    import_file,
+    recognise,
+    understand,
+)
 from operations.importing.plans import WrittenMeanwhile
 from operations.invoices import cancel, dispute
 from operations.ledger import record_payment
@@ -609,6 +619,45 @@ def test_one_import_at_a_time(database_url: str) -> None:
             bring(second, "customers", *CUSTOMERS)
         second.rollback()
         assert bring(second, "customers", *CUSTOMERS, dry_run=True).added == 2  # looking is free
+
+
+OTHERS_LOCKS = """
+SELECT count(*) FROM pg_locks l JOIN pg_database d ON d.oid = l.database
+ WHERE d.datname = current_database() AND l.pid <> pg_backend_pid() AND l.mode NOT IN ('AccessShareLock')
+"""
+
+
+def test_payments_wait_for_whoever_holds_their_invoices(database_url: str) -> None:
+    with connect(database_url) as conn, connect(database_url) as batch:
+        open_trade(conn)
+        bring(conn, "invoices", *INVOICES)
+        conn.commit()
+        conn.execute("SET lock_timeout = '50ms'")
+        batch.execute("SELECT id FROM invoices FOR UPDATE")
+        waited: list[int] = []
+
+        def somebody_waits() -> None:
+            waited.append(1)
+            assert only(batch, OTHERS_LOCKS) == 0, "who waits keeps nobody else waiting"
+            if len(waited) == 3:
+                batch.commit()
+
+        assert counts(bring(conn, "payments", *PAYMENTS, waiting=somebody_waits)) == (2, 0, 0, 0)
+        assert len(waited) == 3
+        assert only(conn, "SELECT count(*) FROM payments") == 2
+
+
+def test_who_holds_them_for_too_long_is_told_of_and_nothing_is_imported(database_url: str) -> None:
+    with connect(database_url) as conn, connect(database_url) as batch:
+        open_trade(conn)
+        bring(conn, "invoices", *INVOICES)
+        conn.commit()
+        conn.execute("SET lock_timeout = '10ms'")
+        batch.execute("SELECT id FROM invoices FOR UPDATE")
+        with pytest.raises(InUse, match="by a large batch perhaps; nothing was imported: try again later"):
+            bring(conn, "payments", *PAYMENTS)
+        assert only(conn, "SELECT count(*) FROM payments") == 0
+        batch.rollback()
 
 
 def test_what_somebody_else_wrote_meanwhile_is_not_written_over(database_url: str) -> None:

@@ -9,6 +9,8 @@ from functools import partial
 from io import StringIO
 from typing import TYPE_CHECKING, Any, Final
 
+from psycopg.errors import LockNotAvailable
+
 from letters.headers import file_name
 from operations.acting import acting
 from operations.importing import mappings, records, sheets
@@ -36,6 +38,8 @@ if TYPE_CHECKING:
     from store.connection import Connection
 
 SAMPLES: Final = 3
+# Each waits as long as the lock_timeout of store.connection lets it: two minutes in all, a batch of the largest size.
+TRIES: Final = 12
 # Excel and LibreOffice run what begins so; an apostrophe before it makes it text (OWASP, CSV injection).
 _APOSTROPHE: Final = "'"
 
@@ -45,6 +49,15 @@ class Busy(RelanceError):  # noqa: N818 - a fact about others
 
     def __init__(self) -> None:
         super().__init__("another import is at work: try again when it has ended")
+
+
+class InUse(RelanceError):  # noqa: N818 - a fact about others
+    """What is to be changed was being changed by others for too long: by a large batch, say."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "somebody else is changing the same rows, by a large batch perhaps; nothing was imported: try again later"
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,11 +188,37 @@ def import_file(
     dry_run: bool,
     by: str,
     progress: Progress = lambda _done, _total: None,
+    waiting: Callable[[], object] = lambda: None,
 ) -> Imported:
     """Do what the file says, all of it or, asked so, what is good of it; the same file again changes nothing.
 
-    With a bad row and not `only_good` nothing is done. Raises InvalidInput, Busy, WrittenMeanwhile.
+    With a bad row and not `only_good` nothing is done. While others hold what it changes it begins again, locking
+    nothing meanwhile, and calls `waiting` each time. Raises InvalidInput, Busy, InUse, WrittenMeanwhile.
     """
+    how = {"only_good": only_good, "create_tags": create_tags, "dry_run": dry_run}
+    do = partial(_import, conn, understood, because=because, by=by, progress=progress, **how)
+    for _ in range(TRIES - 1):
+        try:
+            return do()
+        except LockNotAvailable:
+            waiting()
+    try:
+        return do()
+    except LockNotAvailable:
+        raise InUse from None
+
+
+def _import(
+    conn: Connection,
+    understood: Understood,
+    *,
+    only_good: bool,
+    create_tags: bool,
+    because: str,
+    dry_run: bool,
+    by: str,
+    progress: Progress,
+) -> Imported:
     reading, mapping = understood.reading, understood.mapping
     why = f"import {understood.sheet.name}{': ' if because else ''}{because}"
     with acting(conn, by=by, because=why, today=settings.read(conn).business_now.date()):

@@ -105,6 +105,9 @@ def import_(
                 dry_run=not yes,
                 by=at.by,
                 progress=bar,
+                waiting=lambda: printing.message(
+                    "somebody else is changing the same rows, a large batch perhaps: waiting"
+                ),
             )
     if bad_file:
         _keep_bad(bad_file, imports.bad_rows(understood, done.bad) if done.bad else None)
