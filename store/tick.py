@@ -12,10 +12,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from store import outcomes
+import psycopg
+
+from store import outcomes, settings
 from store.claims import GATES
 from store.connection import on_day
 from store.settings import GATES_LOCK
+from workflow.errors import RelanceError
 from workflow.machine import Position
 from workflow.windows import is_open
 
@@ -72,6 +75,8 @@ UPDATE reminder_invoices SET outcome = 'accepted'
  WHERE reminder_id = ANY(%(ids)s::bigint[]) AND outcome IN ('planned', 'in_doubt')
 RETURNING reminder_id, invoice_id, counts
 """
+# What is refused because of one mail's own values. A database that is away or full is nobody's own.
+_OF_ONE_MAIL = (psycopg.DataError, psycopg.IntegrityError, RelanceError, ValueError)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,11 +136,57 @@ def tick(
 ) -> Ticked:
     """Send what was answered and arm what was uploaded, in one transaction of this connection.
 
-    Nothing is armed where the database is not instance `instance_id`, to which this host belongs.
+    Nothing is armed where the database is not instance `instance_id`, to which this host belongs. Where the database
+    refuses the values of one mail, each is armed in a transaction of its own, and that one fails: it is for a person.
 
     The caller releases the dots only after this has returned. Raises psycopg.Error: then nothing of it is known to have
-    happened, and an uploaded mail must be given up without its dot.
+    happened, and an uploaded mail must be given up without its dot. So it does where an answered mail is refused.
     """
+
+    def together(uploaded: Sequence[Uploaded], answered: Sequence[Answered]) -> Ticked:
+        return _tick(conn, uploaded, answered, lease_s=lease_s, companies=companies, instance_id=instance_id)
+
+    try:
+        return together(uploaded, answered)
+    except _OF_ONE_MAIL:
+        if not uploaded:
+            raise
+    done = together([], answered) if answered else Ticked()
+    for mail in uploaded:
+        try:
+            alone = together([mail], [])
+        except _OF_ONE_MAIL as error:
+            _fail(conn, mail, error, companies)
+            done.withdrawn.add((mail.reminder_id, mail.fence))
+        else:
+            done.armed |= alone.armed
+            done.withdrawn |= alone.withdrawn
+    return done
+
+
+def _fail(conn: Connection, mail: Uploaded, error: Exception, companies: Mapping[int, Company]) -> None:
+    """What the database refuses today it refuses again: nobody tries it in a loop."""
+    with conn.transaction():
+        outcomes.end(
+            conn,
+            mail.reminder_id,
+            mail.fence,
+            state="failed",
+            problem="not_armed",
+            error=str(error) if isinstance(error, RelanceError) else type(error).__name__,
+            day=companies[mail.company_id].day(settings.read(conn).business_now),
+        )
+
+
+def _tick(
+    conn: Connection,
+    uploaded: Sequence[Uploaded],
+    answered: Sequence[Answered],
+    *,
+    lease_s: float,
+    companies: Mapping[int, Company],
+    instance_id: str | None,
+) -> Ticked:
     with conn.pipeline(), conn.transaction():
         held = _lock(conn, uploaded, answered, instance_id)
         ending = [mail for mail in answered if held.has(mail.reminder_id, mail.invoice_ids)]

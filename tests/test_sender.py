@@ -318,6 +318,17 @@ def test_a_mail_that_breaks_its_own_upload_stops_no_other(database_url: str, tmp
         assert desk.ask("SELECT array_agg(state ORDER BY state) FROM reminders") == ["due", "sent"]
 
 
+def test_a_mail_that_cannot_be_armed_fails_and_its_neighbours_leave(database_url: str, tmp_path: Path) -> None:
+    with sending_to(database_url, tmp_path, Behaviour(), trade=third_mail) as desk:
+        broken, *sound = desk.ready()
+        broken = replace(broken, mail=replace(broken.mail, sha256=b"no hash"))
+        fates = desk.sender.deliver([broken, *sound])
+        assert [each.fate for each in fates if each] == ["withdrawn", "sent", "sent"]
+        assert desk.ask("SELECT array_agg(state ORDER BY id) FROM reminders") == ["failed", "sent", "sent"]
+        assert "disarmed" not in desk.steps()
+        assert len(desk.sink.mails()) == 2
+
+
 @pytest.mark.parametrize("connections", [1, 4])
 def test_an_address_that_smtp_cannot_say_puts_no_other_mail_in_doubt(
     database_url: str, tmp_path: Path, connections: int

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING
 
+import psycopg
 import pytest
 
 from operations import holds, ledger, pauses, tags
@@ -14,7 +16,7 @@ from operations.invoices import attach_original, dispute, update
 from operations.ledger import credit_note
 from operations.resolve import resolve
 from operations.rules import deactivate
-from store import claims, companies, outcomes, settings
+from store import claims, companies, outcomes, rules, settings
 from store.connection import connect
 from store.tick import Answered, Ticked, Uploaded, tick
 from tests.chasing import NOW, RULE, committed_chase, decide_run, decided_run, one, pay
@@ -31,9 +33,9 @@ MARIE = "user:marie"
 class Mail:
     """The chase's one mail, about FA-1 and FA-2, claimed and at the server's door."""
 
-    def __init__(self, conn: Connection) -> None:
+    def __init__(self, conn: Connection, reminder_id: int | None = None) -> None:
         self.conn = conn
-        self.id = int(str(one(conn, "SELECT id FROM reminders")))
+        self.id = reminder_id or int(str(one(conn, "SELECT id FROM reminders")))
         self.uploaded = self.claim()
 
     def claim(self) -> Uploaded:
@@ -65,16 +67,19 @@ class Mail:
     def arm(self) -> Ticked:
         return self.tick([self.uploaded], [])
 
-    def take(self, fence: int | None = None) -> Ticked:
-        """The server's 2xx is written down."""
-        answered = Answered(
+    def answer(self, fence: int | None = None) -> Answered:
+        """The server's 2xx."""
+        return Answered(
             reminder_id=self.id,
             fence=self.uploaded.fence if fence is None else fence,
             company_id=self.uploaded.company_id,
             invoice_ids=tuple(self.uploaded.versions),
             reply="250 2.0.0 accepted",
         )
-        return self.tick([], [answered])
+
+    def take(self, fence: int | None = None) -> Ticked:
+        """It is written down."""
+        return self.tick([], [self.answer(fence)])
 
     def tick(self, uploaded: list[Uploaded], answered: list[Answered]) -> Ticked:
         done = tick(self.conn, uploaded, answered, lease_s=660, companies=companies.companies(self.conn))
@@ -409,3 +414,42 @@ def test_a_mail_deferred_for_five_days_is_told_to_be_given_up(mail: Mail) -> Non
     mail.uploaded = mail.claim()
     assert outcomes.give_back(mail.conn, mail.id, mail.uploaded.fence, waits_for="server")
     assert one(mail.conn, "SELECT deferrals FROM reminders") == 2
+
+
+# ---------------------------------------------------------------- one bad row
+
+
+def three_mails(conn: Connection, url: str) -> list[Mail]:
+    invoice(conn, "FA-7", "70.00", customer="C-2")
+    invoice(conn, "FA-8", "30.00", currency="USD")
+    conn.commit()
+    decided_run(url, rules.saved(conn)[0])
+    return [Mail(conn, row[0]) for row in conn.execute("SELECT id FROM reminders ORDER BY id").fetchall()]
+
+
+def test_a_mail_that_the_database_refuses_stops_no_neighbour(conn: Connection, database_url: str) -> None:
+    taken, bad, sound = three_mails(conn, database_url)
+    taken.arm()
+    refused = replace(bad.uploaded, sha256=b"no hash")
+    done = taken.tick([refused, sound.uploaded], [taken.answer()])
+    assert (done.sent, done.armed, done.withdrawn) == ({taken.id}, {sound.key}, {bad.key})
+    assert [each.state() for each in (taken, bad, sound)] == ["sent", "failed", "armed"]
+    row = conn.execute("SELECT problem, last_error FROM reminders WHERE id = %s", [bad.id]).fetchone()
+    assert row == ("not_armed", "CheckViolation"), "a person sees it, and nobody tries it in a loop"
+
+
+def test_an_answer_that_cannot_be_written_arms_nobody_and_is_told(conn: Connection, database_url: str) -> None:
+    taken, other, _ = three_mails(conn, database_url)
+    taken.arm()
+    with pytest.raises(psycopg.DataError):
+        taken.tick([other.uploaded], [replace(taken.answer(), reply="250 \0")])
+    conn.rollback()
+    assert [each.state() for each in (taken, other)] == ["armed", "claimed"]
+
+
+def test_a_database_that_goes_away_is_no_mails_own_fault(conn: Connection, database_url: str) -> None:
+    mail, other, _ = three_mails(conn, database_url)
+    sellers = companies.companies(conn)
+    conn.close()
+    with pytest.raises(psycopg.OperationalError):
+        tick(conn, [mail.uploaded, other.uploaded], [], lease_s=660, companies=sellers)
