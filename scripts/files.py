@@ -6,8 +6,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from scripts.printing import clean
-
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
@@ -26,4 +24,4 @@ def write(place: Path, content: bytes, *, overwrite: bool) -> None:
         with place.open("wb" if overwrite else "xb") as file:
             file.write(content)
     except FileExistsError as error:
-        raise click.UsageError(f"{clean(place)} exists already: add --overwrite, or name another file") from error
+        raise click.UsageError(f"{place} exists already: add --overwrite, or name another file") from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
@@ -13,10 +14,11 @@ import click
 
 from scripts.caller import Caller
 from scripts.exits import REFUSED
+from scripts.printing import clean
 from workflow.errors import RelanceError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Generator, Sequence
 
 
 # A NUL, and what Python makes of bytes that are no UTF-8.
@@ -205,7 +207,7 @@ class Refused(click.ClickException):
 
     def show(self, file: Any = None) -> None:  # noqa: ANN401 - as click declares it
         """Write the line to stderr."""
-        click.echo(f"relance: {' '.join(self.message.split())}", err=True, file=file)
+        click.echo(clean(f"relance: {' '.join(self.message.split())}"), err=True, file=file)
 
 
 class Commands(click.Group):
@@ -249,9 +251,26 @@ class Commands(click.Group):
                 ctx.fail(f"{word[:60]!a}: U+{ord(found[0]):04X} is no character (what is typed must be UTF-8)")
         return super().parse_args(ctx, args)
 
+    def make_context(self, *args: Any, **extra: Any) -> click.Context:  # noqa: ANN401 - as click declares it
+        """Read what stands before the command."""
+        with _harmless():
+            return super().make_context(*args, **extra)
+
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - as click declares it
         """Turn what a person can act on into one line on stderr; anything else is a fault and keeps its trace."""
-        return readable(lambda: super(Commands, self).invoke(ctx))
+        with _harmless():
+            return readable(lambda: super(Commands, self).invoke(ctx))
+
+
+@contextmanager
+def _harmless() -> Generator[None]:
+    """Let nothing that was typed wrong, and is said again, obey the terminal. A help that stands in for it is ours."""
+    try:
+        yield
+    except click.UsageError as error:
+        if clean(error.message) == error.message or (error.ctx and error.message == error.ctx.get_help()):
+            raise
+        raise click.UsageError(clean(error.format_message()), ctx=error.ctx) from None
 
 
 def _end_with_examples(command: click.Command, typed: str, examples: Sequence[str]) -> None:

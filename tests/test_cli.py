@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -63,6 +64,48 @@ def reminder(database_url: str, run_id: int) -> int:
         found = one(conn, "SELECT id FROM reminders WHERE run_id = %s", run_id)
     assert isinstance(found, int)
     return found
+
+
+@pytest.mark.parametrize("typed", ["\x1b[31m", "a\nb", "a\rb", "\u202e", "\x9b2J"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["{}"],
+        ["--{}"],
+        ["--as", "{}", "status"],
+        ["status", "--{}"],
+        ["status", "{}"],
+        ["runs", "--limit", "{}"],
+        ["batch", "--set-level", "{}"],
+        ["import", "{}", "--kind", "payments"],
+        ["import", "x.csv", "--kind", "{}"],
+        ["import", "x.csv", "--kind", "payments", "--mapping", "{}"],
+        ["rules", "check", "{}"],
+        ["rules", "{}"],
+        ["explain", "{}"],
+        ["restore", "{}"],
+        ["bounces", "classify", "{}"],
+        ["print-pile", "--csv", "/nowhere/{}"],
+    ],
+)
+def test_nothing_that_was_typed_obeys_the_terminal(words: list[str], typed: str) -> None:
+    nowhere = {"DATABASE_URL": "postgresql://127.0.0.1:1/x", "REDIS_URL": "redis://127.0.0.1:1/0"}
+    result = CliRunner().invoke(cli, [word.format(typed) for word in words], env=nowhere)
+    assert result.exit_code in {1, 2}, result.output
+    assert not _UNWELCOME.search(result.output), result.output
+    if "\n" in typed:
+        assert "\nb" not in result.output
+
+
+def test_help_that_stands_in_for_a_mistake_keeps_its_lines() -> None:
+    result = CliRunner().invoke(cli, ["rules"])
+    assert result.exit_code == 2
+    assert "\n  list " in result.output
+    missing = CliRunner().invoke(cli, ["bounces", "classify", "--json"]).output
+    assert "\N{REPLACEMENT CHARACTER}" not in missing
+
+
+_UNWELCOME = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]")
 
 
 def data(result: Result) -> Any:  # noqa: ANN401 - JSON has no better type

@@ -120,9 +120,9 @@ def import_(
 def _check_places(save_mapping: str | None, bad_file: str | None) -> None:
     """Refuse to write over what is there: what is read, or what somebody may have mended."""
     if save_mapping and Path(save_mapping).exists():
-        raise click.UsageError(f"{printing.clean(save_mapping)} exists already: name another file for --save-mapping")
+        raise click.UsageError(f"{save_mapping} exists already: name another file for --save-mapping")
     if bad_file and Path(bad_file).exists():
-        raise click.UsageError(f"{printing.clean(bad_file)} exists already: name another file for --bad")
+        raise click.UsageError(f"{bad_file} exists already: name another file for --bad")
     if bad_file and bad_file == save_mapping:
         raise click.UsageError("--bad and --save-mapping name one file")
 
@@ -133,7 +133,7 @@ def _reserve(place: str) -> None:
         Path(place).open("xb").close()
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "no file is named so"
-        raise click.UsageError(f"--bad {printing.clean(place)} cannot be written: {reason}") from error
+        raise click.UsageError(f"--bad {place} cannot be written: {reason}") from error
 
 
 def _keep_bad(place: str, rows: bytes | None) -> None:
@@ -149,14 +149,14 @@ def _read(place: str, parameter: str) -> bytes:
             return file.read(_LARGEST + 1)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "no file is named so"
-        raise click.UsageError(f"{parameter} {printing.clean(place)} cannot be read: {reason}") from error
+        raise click.UsageError(f"{parameter} {place} cannot be read: {reason}") from error
 
 
 def _text(place: str) -> str:
     try:
         return _read(place, "--mapping").decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise click.UsageError(f"--mapping {printing.clean(place)} cannot be read: it is not UTF-8 text") from error
+        raise click.UsageError(f"--mapping {place} cannot be read: it is not UTF-8 text") from error
 
 
 def _keep(place: str, text: str) -> None:
