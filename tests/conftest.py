@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,11 +16,11 @@ import psycopg
 import pytest
 import redis
 from psycopg import sql
-from psycopg.conninfo import make_conninfo
 
 from scripts.embedded import attached
 from store.connection import connect
 from store.migrations import migrate
+from tests.databases import Reused, administering, copied, drop, of_database
 from workers.settings import read
 
 if TYPE_CHECKING:
@@ -92,11 +91,20 @@ def database(shared_database_url: str) -> Generator[Connection]:
         yield conn  # a commit is refused: nothing of one test may be seen by another
 
 
-@pytest.fixture
-def database_url(servers: tuple[str, str], template: str) -> Generator[str]:
-    """A fresh, migrated database of the test's own, for more than one connection."""
+@pytest.fixture(scope="session")
+def own_database(servers: tuple[str, str], template: str) -> Generator[Reused]:
     with administering(servers[0]) as server:
-        yield from copied(server, servers[0], template, f"{template}_own")
+        name = f"{template}_own"
+        try:
+            yield Reused(server, servers[0], template, name)
+        finally:
+            drop(server, name)
+
+
+@pytest.fixture
+def database_url(own_database: Reused) -> str:
+    """A fresh, migrated database of the test's own, for more than one connection."""
+    return own_database.fresh()
 
 
 @pytest.fixture
@@ -123,26 +131,3 @@ def redis_url(servers: tuple[str, str], worker_id: str) -> Generator[str]:
         client.set(OURS, worker_id)
         yield url
         client.flushdb()
-
-
-def administering(url: str) -> Connection:
-    return psycopg.connect(url, autocommit=True, connect_timeout=10)
-
-
-def copied(server: Connection, url: str, template: str, name: str) -> Generator[str]:
-    names = {"name": sql.Identifier(name), "template": sql.Identifier(template)}
-    server.execute(sql.SQL("CREATE DATABASE {name} TEMPLATE {template}").format(**names))
-    try:
-        yield of_database(url, name)
-    finally:
-        drop(server, name)
-
-
-def drop(server: Connection, name: str) -> None:
-    with suppress(psycopg.OperationalError):  # the server has gone: so has the database
-        server.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
-
-
-def of_database(url: str, name: str) -> str:
-    """The same server, another database."""
-    return make_conninfo(url, dbname=name)

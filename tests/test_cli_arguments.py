@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from scripts.main import COMMANDS, cli
 from tests.chasing import RULE
-from tests.conftest import administering, copied
+from tests.databases import administering, copied
 from tests.test_cli_examples import (
     LONG,
     PREPARED,

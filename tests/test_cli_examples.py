@@ -32,7 +32,8 @@ from scripts.main import COMMANDS, cli
 from scripts.sink import Sink
 from store.connection import connect
 from tests.chasing import RULE, decided_run, doubt, fail, open_chase, send_all
-from tests.conftest import FOLDER, administering, copied
+from tests.conftest import FOLDER
+from tests.databases import administering, copied
 from tests.terminal import PATIENCE_S, command, environment, terminal
 from tests.trade import invoice
 

@@ -16,7 +16,7 @@ from scripts.sink import Sink
 from store import settings
 from store.connection import connect, pool
 from tests.chasing import NOW, committed_chase, decided_run, one, send_all
-from tests.conftest import administering, copied
+from tests.databases import administering, copied
 from workers import identity
 from workers.office import Office
 from workers.relay import relay

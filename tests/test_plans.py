@@ -20,6 +20,7 @@ from store import claims, companies, effects, facts, hints, outcomes, rules, run
 from store.connection import connect
 from store.tick import Answered, Uploaded, tick
 from tests.chasing import open_chase
+from tests.databases import administering, copied
 from workflow.filter_text import parse_text
 
 if TYPE_CHECKING:
@@ -143,6 +144,15 @@ def grown(shared_database_url: str) -> Iterator[Connection]:
         yield conn
 
 
+@pytest.fixture(scope="module")
+def untouched(servers: tuple[str, str], template: str) -> Iterator[Connection]:
+    """A database that never held anything."""
+    with administering(servers[0]) as server:
+        for url in copied(server, servers[0], template, f"{template}_plans"):
+            with connect(url) as conn:
+                yield conn
+
+
 _FORGET = """
 SELECT pg_clear_relation_stats(n.nspname, c.relname),
        (SELECT count(pg_clear_attribute_stats(n.nspname, c.relname, a.attname, false))
@@ -153,14 +163,13 @@ SELECT pg_clear_relation_stats(n.nspname, c.relname),
 
 
 @pytest.fixture(params=["analyzed", "never analyzed", "empty"])
-def explained(grown: Connection, database_url: str, request: pytest.FixtureRequest) -> Iterator[Explained]:
-    with connect(database_url) as empty:
-        watched = Explained(grown, empty if request.param == "empty" else grown)
-        with grown.transaction(force_rollback=True):
-            if request.param == "never analyzed":
-                grown.execute("SET LOCAL enable_seqscan = off")
-                grown.execute(_FORGET)
-            yield watched
+def explained(grown: Connection, untouched: Connection, request: pytest.FixtureRequest) -> Iterator[Explained]:
+    watched = Explained(grown, untouched if request.param == "empty" else grown)
+    with grown.transaction(force_rollback=True):
+        if request.param == "never analyzed":
+            grown.execute("SET LOCAL enable_seqscan = off")
+            grown.execute(_FORGET)
+        yield watched
     assert watched.plans, "nothing was explained"
 
 
