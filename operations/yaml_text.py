@@ -86,7 +86,7 @@ _Dumper.add_representer(Block, _Dumper.represent_text)
 
 
 def load(text: str) -> object:
-    """Read one YAML document: mappings, lists and text, no other type. Raises InvalidInput, naming the line."""
+    """Read one YAML document: mappings, lists and text, no other type. Raises InvalidInput, naming line and column."""
     return _parsed(text, _Loader.get_single_data)
 
 
@@ -108,15 +108,13 @@ def _parsed(text: str, ask: Callable[[_Loader], Answer]) -> Answer:
         return ask(_Loader(text))
     except yaml.MarkedYAMLError as wrong:
         mark = wrong.problem_mark or wrong.context_mark
-        number = mark.line if mark else 0
+        place = f"line {mark.line + 1}, column {mark.column + 1}" if mark else "file"
         said = wrong.problem or wrong.context or "cannot be read"
         reason = said if isinstance(wrong, _Unwelcome) else f"is no YAML: {said}"
-        raise InvalidInput(field=f"line {number + 1}", value=_line(text, number), reason=reason) from None
-    # An escape or a version beyond all numbers is a ValueError or an OverflowError of Python's.
-    except (yaml.YAMLError, ValueError, OverflowError) as wrong:
-        raise InvalidInput(field="file", value=text[:40], reason=f"is no YAML: {str(wrong).splitlines()[0]}") from None
-
-
-def _line(text: str, number: int) -> str:
-    lines = text.splitlines()
-    return lines[number].strip() if number < len(lines) else ""
+        # Not the line itself: a secret may stand in it.
+        raise InvalidInput(field=place, value=None, reason=reason) from None
+    except yaml.YAMLError as wrong:
+        raise InvalidInput(field="file", value=None, reason=f"is no YAML: {str(wrong).splitlines()[0]}") from None
+    except (ValueError, OverflowError):
+        reason = "is no YAML: an escape or a version in it is beyond all numbers"
+        raise InvalidInput(field="file", value=None, reason=reason) from None

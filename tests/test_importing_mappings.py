@@ -74,7 +74,7 @@ def test_every_name_of_a_column_is_written_as_it_is_compared(kind: Kind) -> None
         (INVOICES + "  number: {column: A, prefix: F}", "columns.number.prefix: is not known here"),
         (INVOICES + "  number: {derived: A, again: twice}", "columns.number.again: must be one of other, same"),
         (INVOICES + "  due_on: {column: A, plus_days: 99999}", "columns.due_on.plus_days: is more than"),
-        (INVOICES + "  number: A\n  number: B", "line 4: is given twice"),
+        (INVOICES + "  number: A\n  number: B", "line 4, column 3: is given twice"),
     ],
 )
 def test_what_a_mapping_may_not_say_is_refused_with_its_place(text: str, message: str) -> None:

@@ -133,7 +133,7 @@ def test_what_is_no_rulebook_at_all_is_said(text: str) -> None:
 
 
 def test_an_error_of_yaml_itself_names_the_line() -> None:
-    with pytest.raises(InvalidInput, match="line 3: is no YAML"):
+    with pytest.raises(InvalidInput, match=r"line 3, column 1: is no YAML"):
         read_book("rulebook: 1\nrules: [\n")
 
 

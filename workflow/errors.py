@@ -6,7 +6,7 @@ class RelanceError(Exception):
 
 
 class InvalidInput(RelanceError):  # noqa: N818 - reads as what it is where it is raised
-    """A value from outside that cannot be accepted: names the field, shows the value, gives the reason."""
+    """A value from outside that cannot be accepted: names the field, gives the reason, shows the value where one is."""
 
     def __init__(self, *, field: str, value: object, reason: str) -> None:
         """Keep the three parts, so that a face can print or mark them as it likes."""
@@ -14,4 +14,5 @@ class InvalidInput(RelanceError):  # noqa: N818 - reads as what it is where it i
         self.value = value
         self.reason = reason
         shown = repr(value)
-        super().__init__(f"{field}: {reason} (got {shown if len(shown) <= 200 else shown[:197] + '...'})")
+        got = "" if value is None else f" (got {shown if len(shown) <= 200 else shown[:197] + '...'})"
+        super().__init__(f"{field}: {reason}{got}")
