@@ -57,6 +57,8 @@ def test_the_list_and_one_in_full_fit_80_columns_in_both_languages(relance: Rela
         for lang in ("fr", "en"):
             result = relance("rules", *words, "--lang", lang, exit_code=0)
             assert max(map(len, result.stdout.splitlines()), default=0) <= 80
+    listed = relance("rules", "list", "--lang", "fr").stdout
+    assert "du lundi au vendredi à 9\N{NO-BREAK SPACE}h\N{NO-BREAK SPACE}00" in listed, "on one line"
     shown = relance("rules", "show", "Relance 1", LC_ALL="fr_FR.UTF-8").stdout
     assert "du lundi au vendredi à 9\N{NO-BREAK SPACE}h\N{NO-BREAK SPACE}00" in shown
     assert "level = 0 and days_overdue >= 15" in shown

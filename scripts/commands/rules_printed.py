@@ -72,16 +72,15 @@ def lines(found: Sequence[RuleLine], lang: Language) -> None:
     rows = [
         (
             one.id,
-            one.title,
+            printing.two_lines(one.title, "; ".join(one.schedule) or _WORDS["by hand"][lang]),
             one.company,
             _level(one, lang),
             _state(one, lang),
-            "; ".join(one.schedule) or _WORDS["by hand"][lang],
             _moment(one.next_at, lang) if one.next_at else None,
         )
         for one in found
     ]
-    names = [_WORDS[name][lang] for name in ("rule", "company", "level", "state", "schedule", "next")]
+    names = [_WORDS[name][lang] for name in ("rule", "company", "level", "state", "next")]
     printing.table(printing.console(), ("id", *names), rows, right=("id",))
 
 
