@@ -74,6 +74,12 @@ _MINUTES_A_SECOND: Final = 1.0
 _PATIENCE_S: Final = 20.0
 _NAIVE_REST_S: Final = 5.0
 _WAITING: Final = "SELECT 'reminder ' || id || ' waits' FROM reminders WHERE open AND state = 'due'"
+# The scheduler may have been dead all the while: each rule's run of the round's day, at nine, is there.
+_PLANNED: Final = """
+SELECT NOT EXISTS (SELECT FROM rules u WHERE u.active AND NOT EXISTS (
+    SELECT FROM runs n WHERE n.rule_id = u.id AND n.due_at > s.business_now - interval '12 hours'))
+  FROM settings s
+"""
 _NAIVE_LEFT: Final = "SELECT 'naive ' || id FROM naive_reminders WHERE NOT sent"
 
 
@@ -248,7 +254,7 @@ def _open_trade(servers: Servers, settings: Settings, sink: Sink, port: int, wan
             database_url=servers.database_url, redis_url=servers.redis_url, settings=settings, pool=connections,
             sink=sink, server=Server(),
         ).open()  # fmt: skip
-        story.company(send_on_holidays=True).account(port=port)
+        story.company(send_on_holidays=True, run_times_usual=None, run_share_percent=None).account(port=port)
     if wanted.naive:
         with connect(servers.database_url) as conn:
             conn.execute(naive.TABLE.encode())
@@ -369,8 +375,8 @@ def _rest(stage: _Stage) -> None:
         last = time.monotonic()
         with connect(stage.servers.database_url) as conn:
             restless = [row[0] for question in questions for row in conn.execute(question.encode())]
-            runs = conn.execute("SELECT count(*) FROM runs").fetchall()
-        if not restless and (runs != [(0,)] or stage.wanted.naive):
+            planned = conn.execute(_PLANNED).fetchone() == (True,)
+        if not restless and (planned or stage.wanted.naive):
             return
         if time.monotonic() > until:
             if stage.wanted.naive:
