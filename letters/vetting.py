@@ -8,13 +8,13 @@ another. What remains cannot grow: no filter below returns more than about what 
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Final
 
 from jinja2 import nodes
 
 from letters.variables import LISTS, VARIABLES
 from workflow.errors import InvalidInput
+from workflow.spelling import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -176,8 +176,7 @@ class _Reader:
 
     def _listed(self, node: nodes.Node, what: str, name: str, known: Iterable[str]) -> None:
         if name not in known:
-            nearest = get_close_matches(name, sorted(known), n=1)
-            raise self._refused(node, f"unknown {what} {name}", nearest=nearest[0] if nearest else None)
+            raise self._refused(node, f"unknown {what} {name}", nearest=nearest(name, sorted(known)))
 
     def _not_too_deep(self, node: nodes.Node, depth: int) -> None:
         if depth > MAX_DEPTH:
@@ -187,10 +186,9 @@ class _Reader:
         # `numbr` alone probably is the end of a documented name: look at the last parts too.
         wanted = meant or name
         candidates = sorted({*known, *VARIABLES})
-        nearest = get_close_matches(wanted, candidates, n=1) or [
-            whole for whole in candidates if get_close_matches(wanted, [whole.rpartition(".")[2]], n=1)
-        ]
-        return self._refused(node, f"unknown variable {name}", nearest=nearest[0] if nearest else None)
+        by_its_end = (whole for whole in candidates if nearest(wanted, [whole.rpartition(".")[2]]))
+        found = nearest(wanted, candidates) or next(by_its_end, None)
+        return self._refused(node, f"unknown variable {name}", nearest=found)
 
     def _refused(self, node: nodes.Node, reason: str, *, nearest: str | None = None) -> TemplateError:
         return TemplateError(field=self.field, value=_shown(node), reason=reason, line=node.lineno, nearest=nearest)

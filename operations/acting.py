@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 LONGEST_LINE: Final = 200
 LONGEST_TEXT: Final = 2000
 
-_YEARS: Final = range(1950, 2101)
+# No ledger is older, no due date later: such a year is a mistake.
+YEARS: Final = range(1950, 2101)
 # Who acts: `system`, or a kind and a login, such as `user:marie`.
 _ACTOR = re.compile(r"[a-z]+(:[A-Za-z0-9._:@-]{1,100})?")
 # Controls, line and paragraph separators, marks that turn the direction of writing, and what is no character.
@@ -101,8 +102,8 @@ def number(value: int | None, allowed: range, *, field: str) -> None:
 
 def sensible_day(day: date, *, field: str) -> date:
     """Return the day, where it is near enough for anybody to mean it: days are counted from it. Raises InvalidInput."""
-    if day.year not in _YEARS:
-        raise InvalidInput(field=field, value=day.isoformat(), reason=f"must be from {_YEARS[0]} to {_YEARS[-1]}")
+    if day.year not in YEARS:
+        raise InvalidInput(field=field, value=day.isoformat(), reason=f"must be from {YEARS[0]} to {YEARS[-1]}")
     return day
 
 

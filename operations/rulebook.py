@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from store.connection import Connection
     from store.rules import SavedRule
 
+    # Saves an entry by its name; it knows what the database has. Returns warnings.
+    Saver = Callable[[Connection, str, Entry, Entry | None, "_Signed"], tuple[str, ...]]
+
 Became = Literal["created", "changed", "unchanged", "left alone"]
 
 
@@ -205,32 +208,24 @@ def _with_owner(entry: Entry, known: Entry | None) -> Entry:
     return entry if entry["owner"] or known is None else entry | {"owner": known["owner"]}
 
 
-def _save_company(conn: Connection, code: str, entry: Entry, _known: Entry | None, signed: _Signed) -> tuple[str, ...]:
-    save_company(conn, code=code, **entry, because=signed.because, by=signed.by, today=signed.now.date())
-    return ()
+def _saver(save: Callable[..., object], name_as: str) -> Saver:
+    """What saves an entry by an operation that takes its fields as they are, and its name under that word."""
+
+    def saver(conn: Connection, name: str, entry: Entry, _known: Entry | None, signed: _Signed) -> tuple[str, ...]:
+        named = {name_as: name}
+        save(conn, **named, **entry, because=signed.because, by=signed.by, today=signed.now.date())
+        return ()
+
+    return saver
 
 
-def _save_account(conn: Connection, name: str, entry: Entry, _known: Entry | None, signed: _Signed) -> tuple[str, ...]:
+def _save_account(conn: Connection, name: str, entry: Entry, known: Entry | None, signed: _Signed) -> tuple[str, ...]:
     if (entry["username"] is None) != (entry["password_ref"] is None):
         missing = "username" if entry["username"] is None else "password_ref"
         raise InvalidInput(field=missing, value=None, reason="username and password reference go together")
     # A file that names no login means none; to the operation that would be the one it had.
     login: dict[str, Any] = {} if entry["username"] else {"username": ""}
-    asked: dict[str, Any] = {**entry, **login}
-    save_account(conn, name=name, **asked, because=signed.because, by=signed.by, today=signed.now.date())
-    return ()
-
-
-def _save_category(
-    conn: Connection, title: str, entry: Entry, _known: Entry | None, signed: _Signed
-) -> tuple[str, ...]:
-    save_category(conn, title=title, **entry, because=signed.because, by=signed.by, today=signed.now.date())
-    return ()
-
-
-def _save_tag(conn: Connection, title: str, entry: Entry, _known: Entry | None, signed: _Signed) -> tuple[str, ...]:
-    save_tag(conn, title=title, **entry, because=signed.because, by=signed.by, today=signed.now.date())
-    return ()
+    return _saver(save_account, "name")(conn, name, {**entry, **login}, known, signed)
 
 
 def _save_rule(conn: Connection, title: str, entry: Entry, known: Entry | None, signed: _Signed) -> tuple[str, ...]:
@@ -251,10 +246,10 @@ def _save_rule(conn: Connection, title: str, entry: Entry, known: Entry | None, 
     return saved.warnings
 
 
-_SAVE: Final[dict[str, Callable[[Connection, str, Entry, Entry | None, _Signed], tuple[str, ...]]]] = {
-    "companies": _save_company,
+_SAVE: Final[dict[str, Saver]] = {
+    "companies": _saver(save_company, "code"),
     "accounts": _save_account,
-    "categories": _save_category,
-    "tags": _save_tag,
+    "categories": _saver(save_category, "title"),
+    "tags": _saver(save_tag, "title"),
     "rules": _save_rule,
 }

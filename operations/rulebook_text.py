@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, fields
 from datetime import time
-from difflib import get_close_matches
 from inspect import Parameter, signature
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, get_args
 
@@ -24,6 +23,7 @@ from workflow.errors import InvalidInput
 from workflow.facts import Language
 from workflow.filter_text import parse_text, to_text
 from workflow.rules import Rule
+from workflow.spelling import closest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -173,8 +173,7 @@ class _Reading:
 def _no_field(name: str, section: Section) -> str:
     if "password" in name:
         return f"{name} is not taken: a password never stands in a file; password_ref says where it is"
-    (nearest,) = get_close_matches(name[:50], section.kinds, n=1, cutoff=0)
-    return f"{name} is no field of {section.one}; the nearest is {nearest}"
+    return f"{name} is no field of {section.one}; the nearest is {closest(name, section.kinds)}"
 
 
 def _line(node: yaml.Node) -> int:

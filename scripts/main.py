@@ -237,11 +237,10 @@ class Commands(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Answer a name that is no command with the nearest one."""
-        from difflib import get_close_matches  # noqa: PLC0415 - only for a mistyped command
+        from workflow.spelling import did_you_mean  # noqa: PLC0415 - only for a mistyped command
 
         if args and not args[0].startswith("-") and args[0] not in self.list_commands(ctx):
-            close = get_close_matches(args[0], self.list_commands(ctx), n=1)
-            ctx.fail(f"no such command {args[0]!r}" + (f"; did you mean {close[0]}?" if close else ""))
+            ctx.fail(f"no such command {args[0]!r}{did_you_mean(args[0], self.list_commands(ctx))}")
         return super().resolve_command(ctx, args)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:

@@ -24,3 +24,17 @@ def progress(text: str, *, as_json: bool, to: TextIO | None = None) -> Generator
     with bars.Progress(*columns, console=Console(file=file), transient=True, redirect_stdout=False) as shown:
         task = shown.add_task(text, total=None)
         yield lambda done, total: shown.update(task, completed=done, total=total or None)
+
+
+@contextlib.contextmanager
+def advancing(text: str, total: int | None, *, as_json: bool) -> Generator[Callable[[int], None]]:
+    """Yield what is told how much more is done, of `total` (None: nobody knows)."""
+    done = 0
+    with progress(text, as_json=as_json) as told:
+
+        def advance(more: int) -> None:
+            nonlocal done
+            done += more
+            told(done, total or 0)
+
+        yield advance

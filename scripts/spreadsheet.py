@@ -5,21 +5,19 @@ from __future__ import annotations
 import csv
 import io
 from dataclasses import fields
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
+from operations.formulas import as_text
 from scripts.printing import plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-# Spreadsheets run what begins so, whoever wrote it; an apostrophe before it makes it text (OWASP, CSV injection).
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
-
 
 def cell(value: object) -> str:
     """A value as it stands in a cell: empty for None, days as ISO 8601, amounts with a point."""
     text = "" if value is None else str(plain(value))
-    return f"'{text}" if isinstance(value, str) and text.startswith(_FORMULA) else text
+    return as_text(text) if isinstance(value, str) else text
 
 
 def rows_as_csv(kind: type[Any], rows: Iterable[Any]) -> bytes:

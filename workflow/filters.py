@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import operator
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Final, TypeAlias, get_args
 
 from workflow.facts import CommercialState, CustomerKind
@@ -42,6 +41,7 @@ from workflow.filter_grammar import (
     written,
 )
 from workflow.machine import LAST_LEVEL, STATES
+from workflow.spelling import closest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator
@@ -351,8 +351,7 @@ def field_named(name: object, at: Place) -> Field:
     """Return the field of that name. Raises FilterError, naming the nearest known one."""
     if isinstance(name, str) and name in FIELDS:
         return FIELDS[name]
-    (nearest,) = get_close_matches(str(name)[:50], FIELDS, n=1, cutoff=0)
-    raise FilterError(value=name, at=at, expected=f"a known field, the nearest is {nearest}")
+    raise FilterError(value=name, at=at, expected=f"a known field, the nearest is {closest(str(name), FIELDS)}")
 
 
 def _read(document: object, at: str, depth: int) -> Filter:

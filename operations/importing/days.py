@@ -9,6 +9,8 @@ from datetime import UTC, date, datetime, time, timedelta, timezone
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final, Literal, get_args
 
+from operations.acting import YEARS
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from zoneinfo import ZoneInfo
@@ -19,8 +21,6 @@ ORDERS: Final[tuple[Order, ...]] = get_args(Order)
 
 # A two-digit year is of 1969 to 2068, as POSIX reads it.
 _PIVOT: Final = 69
-# No ledger is older, no due date later: such a year is a mistake.
-_YEARS: Final = range(1950, 2101)
 
 _TIME = re.compile(
     r"[ T](?P<hour>[0-9]{1,2})[:h](?P<minute>[0-9]{2})(:[0-9]{2}([.,][0-9]{1,9})?)?( ?(?P<half>[AaPp])[Mm])?"
@@ -144,7 +144,7 @@ def _figures(first: str, second: str, third: str) -> date | dict[Order, date] | 
 
 def _date(year: int, month: int, day_of_month: int) -> date | None:
     try:
-        return date(year, month, day_of_month) if year in _YEARS else None
+        return date(year, month, day_of_month) if year in YEARS else None
     except ValueError:
         return None
 

@@ -10,6 +10,7 @@ from operations.importing.amounts import NoAmount, amount, currency_of, decimals
 from operations.importing.days import ORDERS, day
 from operations.importing.fields import FIELDS, KINDS, NO, YES, plain
 from operations.importing.mappings import WHOLE, Mapping, Source
+from operations.importing.records import DECIMAL_ID
 from workflow.errors import InvalidInput
 from workflow.money import CURRENCIES
 
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 _LOOKED_AT: Final = 500
 _MOSTLY: Final = 0.9
 _ADDRESS = re.compile(r"[^\s@]+@[^\s@]+\.[^\s@]+\Z")
-_DECIMAL_ID = re.compile(r"[0-9]+\.0+\Z")
 # Without it a row says nothing of this kind: an invoice that is not paid is no payment.
 _SAYS_ROW: Final[dict[Kind, str]] = {"payments": "received_on", "tags": "tag"}
 # What makes a row one of its kind: where no column says it, the file is of no such kind.
@@ -47,7 +47,7 @@ def guess(sheet: Sheet, kind: Kind) -> Mapping:
         if found is None:
             continue
         taken.add(found)
-        whole = known.type == "line" and bool(columns[found]) and all(map(_DECIMAL_ID.match, columns[found]))
+        whole = known.type == "line" and bool(columns[found]) and all(map(DECIMAL_ID.match, columns[found]))
         sources[name] = Source(columns=(sheet.header[found],), format=WHOLE if whole else None)
     amounts = next((name for name, known in FIELDS[kind].items() if known.type == "amount" and name in sources), None)
     if "currency" in FIELDS[kind] and "currency" not in sources and amounts:

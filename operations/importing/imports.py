@@ -13,6 +13,7 @@ from psycopg.errors import LockNotAvailable
 
 from letters.headers import file_name
 from operations.acting import acting
+from operations.formulas import harmless
 from operations.importing import mappings, records, sheets
 from operations.importing.bills import plan_invoices
 from operations.importing.fields import FIELDS
@@ -40,8 +41,6 @@ if TYPE_CHECKING:
 SAMPLES: Final = 3
 # Each waits as long as the lock_timeout of store.connection lets it: two minutes in all, a batch of the largest size.
 TRIES: Final = 12
-# Excel and LibreOffice run what begins so; an apostrophe before it makes it text (OWASP, CSV injection).
-_APOSTROPHE: Final = "'"
 
 
 class Busy(RelanceError):  # noqa: N818 - a fact about others
@@ -262,7 +261,7 @@ def bad_rows(understood: Understood, bad: Sequence[Bad]) -> bytes:
     writer.writerow(["line", "problem", *understood.sheet.header])
     for line, cells in understood.sheet.rows():
         if line in reasons:
-            writer.writerow([line, *map(_harmless, (reasons[line], *cells))])
+            writer.writerow([line, *map(harmless, (reasons[line], *cells))])
     encoding = "utf-8-sig" if understood.sheet.encoding == "utf-8" else "cp1252"
     return written.getvalue().encode(encoding, "replace")
 
@@ -299,7 +298,3 @@ def _decimal_ids(reading: Reading) -> list[Notice]:
 
 def _text(value: Any) -> str:  # noqa: ANN401 - whatever an error names
     return "" if value is None else str(value)
-
-
-def _harmless(cell: str) -> str:
-    return _APOSTROPHE + cell if records.FORMULA.match(cell) else cell

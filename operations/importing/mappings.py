@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Final, get_args
 
 from operations.importing.amounts import DECIMALS
@@ -12,6 +11,7 @@ from operations.importing.fields import FIELDS, KINDS
 from operations.importing.sheets import DELIMITERS, Encoding
 from operations.yaml_text import dump, load
 from workflow.errors import InvalidInput
+from workflow.spelling import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Mapping as Map
@@ -258,5 +258,4 @@ def _delimiter(value: object) -> str:
 
 
 def _nearest(name: str, known: Map[str, object] | tuple[str, ...]) -> str:
-    close = get_close_matches(name, list(known), n=1)
-    return f"; did you mean {close[0]}?" if close else f": {', '.join(known)}"
+    return did_you_mean(name, known) or f": {', '.join(known)}"

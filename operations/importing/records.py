@@ -7,14 +7,15 @@ import re
 from collections import Counter
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Final, assert_never
 
+from operations.formulas import may_be_formula
 from operations.importing.amounts import NoAmount, amount, decimals_of
 from operations.importing.days import Moment, day, order_of
 from operations.importing.fields import FIELDS, NO, YES, plain
 from operations.importing.mappings import WHOLE
 from workflow.errors import InvalidInput
+from workflow.spelling import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -27,9 +28,8 @@ if TYPE_CHECKING:
 
 Cells = list[str]
 
-# OWASP, CSV injection: what a spreadsheet would run. A number may begin with its sign.
-FORMULA = re.compile(r"[=@\t\r]|[+-](?![0-9 .,]*[0-9]\s*[€$£%]?\Z)")
-_DECIMAL_ID = re.compile(r"[0-9]+\.0+\Z")
+# A number that a spreadsheet, or a library, made a decimal one.
+DECIMAL_ID = re.compile(r"[0-9]+\.0+\Z")
 _COUNT = re.compile(r"(?P<figures>[0-9]{1,6})(?:\.0+)?\Z")
 _WORDS = re.compile(r"\s*[,;/|+&]\s*|\s+et\s+|\s+and\s+")
 _DIGEST: Final = 12
@@ -142,7 +142,7 @@ def read(sheet: Sheet, mapping: Mapping) -> Reading:
             except _Refused as refused:
                 bad.append(Bad(line=line, column=label, value=text, reason=refused.reason))
                 break
-            if text.endswith(".0") and values[name] == text and label in lines and _DECIMAL_ID.match(text):
+            if text.endswith(".0") and values[name] == text and label in lines and DECIMAL_ID.match(text):
                 first, times = decimal_ids.get(label, (text, 0))
                 decimal_ids[label] = (first, times + 1)
         else:
@@ -179,8 +179,7 @@ def column(sheet: Sheet, name: str) -> int:
     if found:
         raise InvalidInput(field="columns", value=name, reason=f"{len(found)} columns have this name: rename one")
     titles = [title for title in sheet.header if title]
-    close = get_close_matches(name, titles, n=1)
-    hint = f"; did you mean {close[0]}?" if close else f"; they are {', '.join(titles[:50])}"
+    hint = did_you_mean(name, titles) or f"; they are {', '.join(titles[:50])}"
     raise InvalidInput(field="columns", value=name, reason=f"there is no such column{hint}")
 
 
@@ -274,9 +273,9 @@ def _typed(  # noqa: PLR0911 - one a type
 
 def _line(*, whole: bool, split: str | None) -> Callable[[str, Cells], Any]:
     def line(text: str, _: Cells) -> str:
-        if text and FORMULA.match(text):
+        if may_be_formula(text):
             raise _Refused("begins as a spreadsheet's formula does")
-        return text.partition(".")[0] if whole and _DECIMAL_ID.match(text) else text
+        return text.partition(".")[0] if whole and DECIMAL_ID.match(text) else text
 
     def lines(text: str, cells: Cells) -> tuple[str, ...]:
         return tuple(dict.fromkeys(line(part.strip(), cells) for part in text.split(split) if part.strip()))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,10 +12,11 @@ import click
 from scripts import printing
 from scripts.caller import Caller, calling, private_folder, servers
 from scripts.printing import json_option, yes_option
+from scripts.progress import advancing
 from workflow.errors import RelanceError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Generator
 
     from operations.backup import Manifest
     from workers.settings import Settings
@@ -52,7 +52,10 @@ def backup(caller: Caller, *, file: Path, as_json: bool) -> None:
     with _private(caller, advice) as settings:
         with connect(settings.database_url, actor=caller.by) as conn:
             rows = sum(tables.counts(conn).values())
-        with connect(settings.database_url, actor=caller.by) as conn, _bar("rows", rows, as_json=as_json) as advanced:
+        with (
+            connect(settings.database_url, actor=caller.by) as conn,
+            advancing("rows", rows, as_json=as_json) as advanced,
+        ):
             manifest = write(conn, file, advanced=advanced)
     if as_json:
         printing.print_json({"file": str(file), "bytes": file.stat().st_size, **printing.plain(manifest)})
@@ -85,7 +88,7 @@ def restore(caller: Caller, *, file: Path, replace: bool, yes: bool, as_json: bo
         " before any worker starts: relance stop"
     )
     with _private(caller, advice) as settings:
-        with _bar("checking", None, as_json=as_json) as advanced:
+        with advancing("checking", None, as_json=as_json) as advanced:
             manifest = check(file, room_bytes=_room_bytes(caller), advanced=advanced)
         with connect(settings.database_url) as conn:
             lost = would_lose(conn)
@@ -97,7 +100,7 @@ def restore(caller: Caller, *, file: Path, replace: bool, yes: bool, as_json: bo
         if yes:
             with (
                 connect(settings.database_url, actor=caller.by) as conn,
-                _bar("restoring", manifest.bytes, as_json=as_json) as advanced,
+                advancing("restoring", manifest.bytes, as_json=as_json) as advanced,
             ):
                 done = load(conn, file, manifest, replace=replace, by=caller.by, advanced=advanced)
     if as_json:
@@ -138,18 +141,3 @@ def _show(manifest: Manifest, lost: dict[str, int]) -> None:
 
 def _size(bytes_: int) -> str:
     return f"{bytes_ / 1e6:.1f} MB" if bytes_ >= 1e6 else f"{bytes_ / 1e3:.1f} kB"
-
-
-@contextlib.contextmanager
-def _bar(text: str, total: int | None, *, as_json: bool) -> Generator[Callable[[int], None]]:
-    """A bar on standard error, for a person."""
-    if as_json or not sys.stderr.isatty():
-        yield lambda _: None
-        return
-    from rich import progress  # noqa: PLC0415 - only people need it
-    from rich.console import Console  # noqa: PLC0415
-
-    columns = (progress.TextColumn("{task.description}"), progress.BarColumn(), progress.TimeElapsedColumn())
-    with progress.Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(text, total=total)
-        yield lambda more: bar.advance(task, more)

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 
 _KINDS = ("customers", "contacts", "invoices", "payments", "tags")
-_LARGEST: Final = 64 * 1024 * 1024
 _BAD_SHOWN: Final = 20
 _NOTICES_SHOWN: Final = 10
 _OTHERS_SHOWN: Final = 3
@@ -144,9 +143,11 @@ def _keep_bad(place: str, rows: bytes | None) -> None:
 
 
 def _read(place: str, parameter: str) -> bytes:
+    from operations.importing.sheets import LARGEST  # noqa: PLC0415 - loaded when asked for
+
     try:
         with sys.stdin.buffer if place == "-" else Path(place).open("rb") as file:
-            return file.read(_LARGEST + 1)
+            return file.read(LARGEST + 1)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "no file is named so"
         raise click.UsageError(f"{parameter} {place} cannot be read: {reason}") from error
