@@ -24,6 +24,7 @@ SELECT test_instance, coalesce(business_now, now()) AS business_now, business_no
 """
 _STOP = "UPDATE settings SET stopped_because = %(because)s::text, stopped_at = now() WHERE stopped_because IS NULL"
 _RESUME = "UPDATE settings SET stopped_because = NULL, stopped_at = NULL WHERE stopped_because IS NOT NULL"
+_KEEP_CLOCK = "SELECT FROM settings WHERE business_now IS NOT NULL FOR SHARE"
 _SET_CLOCK = "UPDATE settings SET business_now = %(now)s::timestamptz"
 _WAKE = (
     "UPDATE reminders SET not_before = now(), waits_for = NULL WHERE open AND state = 'due' AND waits_for = 'window'"
@@ -117,6 +118,14 @@ def adopt(conn: Connection, instance_id: str) -> None:
 def take_place(conn: Connection) -> None:
     """The instance goes on in these tables: restored by us, with all mail stopped."""
     conn.execute(_TAKE_PLACE)
+
+
+def keep_clock(conn: Connection) -> None:
+    """Let nobody set a test instance's clock until this transaction ends; production has none to set.
+
+    Who makes mails wait by a clock that is set meanwhile would do so after they were woken.
+    """
+    conn.execute(_KEEP_CLOCK)
 
 
 def set_clock(conn: Connection, now: datetime) -> None:

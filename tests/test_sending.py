@@ -6,6 +6,7 @@ import email
 from email import policy
 from typing import TYPE_CHECKING, Any
 
+import psycopg
 import pytest
 
 from operations.customers import save_contact, save_customer
@@ -16,6 +17,7 @@ from store import settings
 from store.connection import connect, pool
 from tests.chasing import NOW, TEXTS, committed_chase, decide_run, one, open_rule, pay
 from tests.trade import TODAY, invoice
+from workers import steps
 from workers.office import Office
 from workers.sending import prepare
 from workers.settings import Settings
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
     from store.connection import Connection
     from workers.deliveries import Ready
+    from workers.steps import Step
     from workflow.facts import Language
 
 ENGLISH = {"subject": "Reminder {{ level }}", "header": "Dear {{ contact.name }},", "footer": "Regards"}
@@ -97,6 +100,22 @@ def test_the_reader_is_written_to_in_their_language(
     (ready,) = prepare(office, run(conn, database_url, texts={"fr": TEXTS, "en": ENGLISH}))
     expected = "Relance de Nord SAS" if whose == "the company's" else "Reminder 1"
     assert parsed(ready)["Subject"] == expected
+
+
+def test_the_clock_of_a_test_instance_stands_while_mails_are_claimed_by_it(
+    conn: Connection, database_url: str, office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = run(conn, database_url)
+    conn.execute("SET lock_timeout = '50 ms'")
+
+    def meddle(step: Step) -> None:
+        if step == "claiming":
+            with pytest.raises(psycopg.errors.LockNotAvailable):
+                settings.set_clock(conn, NOW)
+
+    monkeypatch.setattr(steps, "WATCHERS", [meddle])
+    assert len(prepare(office, ids)) == 1
+    settings.set_clock(conn, NOW)
 
 
 def test_the_bytes_are_the_same_however_often_they_are_made(

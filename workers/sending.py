@@ -74,6 +74,7 @@ def prepare(office: Office, reminder_ids: Sequence[int]) -> list[Ready]:
 def _claim(office: Office, ids: Sequence[int]) -> list[Wanted]:
     """One transaction: obey the windows, claim, decide again on today's facts, let go of what is no longer due."""
     with office.pool.connection() as conn:
+        settings.keep_clock(conn)
         here = settings.read(conn)
         sellers = companies.companies(conn)
         _mind_windows(conn, here, sellers, ids)
