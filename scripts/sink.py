@@ -18,6 +18,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from typing import Self
 
@@ -47,10 +48,10 @@ class Accepted:
     reminder: str | None
 
 
-def read_journal(path: Path) -> Iterator[Accepted]:
-    """Yield the accepted mails in their order; a last line still being written is left out."""
+def read_journal(path: Path, after: int = 0) -> Iterator[Accepted]:
+    """Yield the accepted mails in their order, but for the first `after`; an unfinished last line is left out."""
     with path.open(encoding="ascii") as lines:
-        for line in lines:
+        for line in islice(lines, after, None):
             if not line.endswith("\n"):
                 return
             row = json.loads(line)
@@ -165,13 +166,14 @@ class Sink:
         with self._runner as runner:
             runner.run(self._server.run(self._stop))
 
-    def mails(self) -> list[Accepted]:
-        """Return every accepted mail of the folder, oldest first."""
-        return list(read_journal(self._server.mailbox.journal))
+    def mails(self, after: int = 0) -> list[Accepted]:
+        """Return the accepted mails of the folder, oldest first, but for the first `after`."""
+        return list(read_journal(self._server.mailbox.journal, after))
 
-    def kept(self) -> list[bytes]:
-        """Return the bytes of every mail kept in the folder, oldest first."""
-        return [path.read_bytes() for path in sorted(self._server.mailbox.mails.glob("*.eml"))]
+    def kept(self, after: int = 0) -> list[bytes]:
+        """Return the bytes of the mails kept in the folder, oldest first, but for the first `after`."""
+        kept = sorted(self._server.mailbox.mails.glob("*.eml"))
+        return [path.read_bytes() for path in kept[after:]]
 
     def duplicates(self) -> dict[str, int]:
         """Return the Message-IDs accepted more than once, with their counts."""

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from scripts.sink import Sink
     from store.connection import Connection
 
-# Invoices of tests are numbered like this; the first column of the statement in the text part.
-_LISTED = re.compile(r"^(FA-\d+)\b", re.MULTILINE)
+# The first column of the statement in the text part: invoices of tests are numbered FA-1, others stand before a day.
+_LISTED = re.compile(r"^(FA-\d+\b|\S+(?= +\d\d/\d\d/\d{4} ))", re.MULTILINE)
 _LEVEL = re.compile(r"Relance ([1-3])")
 
 
@@ -65,8 +65,8 @@ def _bytes(part: Message) -> bytes:
 
 def mails(sink: Sink, after: int = 0) -> list[Mail]:
     """The accepted mails from the one numbered `after` on. The journal is written last: it says how many there are."""
-    journal = sink.mails()[after:]
-    kept = sink.kept()[after : after + len(journal)]
+    journal = sink.mails(after)
+    kept = sink.kept(after)[: len(journal)] if journal else []
     return [read(raw, line.to) for raw, line in zip(kept, journal, strict=True)]
 
 

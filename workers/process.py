@@ -64,15 +64,18 @@ def stopping() -> Generator[threading.Event]:
 
 
 @contextlib.contextmanager
-def working(settings: Settings, *, threads: int) -> Generator[None]:
-    """Take hints and work in this process until the block ends; what is on its way is finished first."""
+def working(settings: Settings, *, threads: int, idle_ms: int = 1000) -> Generator[None]:
+    """Take hints and work in this process until the block ends; what is on its way is finished first.
+
+    `idle_ms`: the longest time between two looks at a queue that was empty.
+    """
     with pool(settings.database_url, actor=identity("worker"), size=threads + 3) as connections:
         office = Office(pool=connections, settings=settings)
         sender = Sender(connections, settings, partial(settle, breaker_s=settings.breaker_s))
         sender.start()
         broker = make_broker(settings.redis_url)
         actors.declare(broker, office, sender)
-        worker = Worker(broker, queues=set(QUEUES.values()), worker_threads=threads, worker_timeout=1000)
+        worker = Worker(broker, queues=set(QUEUES.values()), worker_threads=threads, worker_timeout=idle_ms)
         worker.start()
         try:
             yield

@@ -150,8 +150,9 @@ class Story:
 
     # ------------------------------------------------------------ the stage
 
-    def open(self) -> Self:
+    def open(self, on: date = OPENING_DAY) -> Self:
         """Company NORD with marie, its account, customer C-1, and the tutorial's three rules, every day at nine."""
+        self.today = on
         with connect(self.url) as conn:
             instance.make_test_instance(conn)
             instance.set_clock(conn, self.now)
@@ -205,7 +206,15 @@ class Story:
             save_tag(conn, title=title, by=MARIE, today=self.today)
         return self
 
-    def rule(self, title: str, filter_: str | None = None, *, account: str = "sortie", **changes: object) -> Self:
+    def rule(
+        self,
+        title: str,
+        filter_: str | None = None,
+        *,
+        account: str = "sortie",
+        company: str = "NORD",
+        **changes: object,
+    ) -> Self:
         """Save a rule, or save one of the three anew with changes, and let it fire every day at nine."""
         definition = {
             "title": title,
@@ -216,7 +225,7 @@ class Story:
             "on_test_instance": True,
         }
         with connect(self.url) as conn:
-            save_rule(conn, definition | changes, company="NORD", account=account, by=MARIE, now=self.now)
+            save_rule(conn, definition | changes, company=company, account=account, by=MARIE, now=self.now)
             activate(conn, rule=title, by=MARIE, now=self.now)
         return self
 
