@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from psycopg.rows import class_row, dict_row
 from psycopg.types.json import Jsonb
 
-from workflow.audit import Pause, Record
+from workflow.audit import Became, Pause, Record
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -24,10 +24,13 @@ if TYPE_CHECKING:
 PAGE_INVOICES = 2_000
 
 _SNAPSHOT = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
+# closed_at is when its transaction began: what was committed just after the last audit looked may bear a time before.
 _RUNS = """
-SELECT id, rule_id, rule_version, due_at, state, opened_at, held_because
+SELECT id, rule_id, rule_version, due_at, state, opened_at, closed_at, held_because
   FROM runs
- WHERE rule_id = ANY(%(rule_ids)s::bigint[]) AND request_key IS NULL AND due_at > %(since)s::timestamptz
+ WHERE rule_id = ANY(%(rule_ids)s::bigint[]) AND request_key IS NULL
+   AND (due_at > %(since)s::timestamptz
+        OR closed_at IS NULL OR closed_at > %(ended_since)s::timestamptz - interval '1 minute')
  ORDER BY rule_id, due_at LIMIT 100000
 """
 _INVOICES = """
@@ -62,6 +65,13 @@ SELECT c.run_id, c.invoice_id, c.reason, r.state, ri.outcome
   LEFT JOIN reminder_invoices ri ON ri.reminder_id = c.reminder_id AND ri.invoice_id = c.invoice_id
  WHERE c.invoice_id = ANY(%(ids)s::bigint[]) AND c.run_id = ANY(%(run_ids)s::bigint[])
 """
+_MAIL_TAGS = """
+SELECT DISTINCT ri.invoice_id, v.definition -> 'tags'
+  FROM reminder_invoices ri
+  JOIN reminders r ON r.id = ri.reminder_id
+  JOIN rule_versions v ON v.rule_id = r.rule_id AND v.version = r.rule_version
+ WHERE ri.invoice_id = ANY(%(ids)s::bigint[]) AND jsonb_typeof(v.definition -> 'tags') = 'array'
+"""
 _UNDECIDED = """
 SELECT run_id, unnest(invoice_ids) FROM chunks WHERE run_id = ANY(%(run_ids)s::bigint[]) AND open
 """
@@ -88,7 +98,8 @@ UPDATE audits SET finished_at = now(), since = %(since)s::timestamptz, until = %
  WHERE id = %(id)s AND finished_at IS NULL
 """
 _LAST = """
-SELECT on_day, since, until, finished_at, findings FROM audits WHERE finished_at IS NOT NULL
+SELECT on_day, since, until, finished_at, findings, (result ->> 'looked_at')::timestamptz AS looked_at
+  FROM audits WHERE finished_at IS NOT NULL
  ORDER BY on_day DESC LIMIT 1
 """
 
@@ -103,27 +114,20 @@ class AuditedRun:
     due_at: datetime
     state: str
     opened_at: datetime | None
+    closed_at: datetime | None
     held_because: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Became:
-    """What a run says that it did about an invoice: its reason, and its mail's state and the invoice's part in it."""
-
-    reason: str
-    state: str | None
-    outcome: str | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class LastAudit:
-    """The latest that is finished: how many things it found."""
+    """The latest that is finished: how many things it found. `looked_at`: it saw what was committed by then."""
 
     on_day: date
     since: datetime
     until: datetime
     finished_at: datetime
     findings: int
+    looked_at: datetime
 
 
 def one_snapshot(conn: Connection) -> None:
@@ -131,10 +135,16 @@ def one_snapshot(conn: Connection) -> None:
     conn.execute(_SNAPSHOT)
 
 
-def runs(conn: Connection, rule_ids: Collection[int], since: datetime) -> list[AuditedRun]:
-    """These rules' scheduled runs that were due after that instant, in their order."""
+def runs(
+    conn: Connection, rule_ids: Collection[int], since: datetime, *, ended_since: datetime | None
+) -> list[AuditedRun]:
+    """These rules' scheduled runs in their order: due after `since`, not ended yet, or ended after `ended_since`.
+
+    The first instant is of the business clock, the other of the machine's.
+    """
+    parameters = {"rule_ids": list(rule_ids), "since": since, "ended_since": ended_since}
     with conn.cursor(row_factory=class_row(AuditedRun)) as cursor:
-        return cursor.execute(_RUNS, {"rule_ids": list(rule_ids), "since": since}).fetchall()
+        return cursor.execute(_RUNS, parameters).fetchall()
 
 
 def records(conn: Connection, company_id: int, since: datetime) -> Iterator[list[Record]]:
@@ -206,6 +216,14 @@ def became(conn: Connection, run_ids: Collection[int], invoice_ids: Collection[i
         (run_id, invoice_id): Became(reason=reason, state=state, outcome=outcome)
         for run_id, invoice_id, reason, state, outcome in conn.execute(_CANDIDATES, parameters)
     }
+
+
+def mail_tags(conn: Connection, invoice_ids: Collection[int]) -> dict[int, set[frozenset[str]]]:
+    """By invoice: the tags that each mail which ever listed it puts on, or would have."""
+    found: dict[int, set[frozenset[str]]] = defaultdict(set)
+    for invoice_id, titles in conn.execute(_MAIL_TAGS, {"ids": list(invoice_ids)}):
+        found[invoice_id].add(frozenset(titles))
+    return found
 
 
 def undecided(conn: Connection, run_ids: Collection[int]) -> set[tuple[int, int]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from click.testing import CliRunner
@@ -15,15 +15,28 @@ from operations.ledger import reverse
 from operations.pauses import pause
 from operations.rules import activate, deactivate
 from operations.status import status
-from operations.tags import tag
+from operations.tags import tag, untag
 from scripts.main import cli
 from scripts.sink import Sink
 from store import audits, settings
 from store.connection import connect, pool
-from tests.chasing import NOW, RULE, committed_chase, decide_run, doubt, fail, one, open_rule, pay, send_all
+from tests.chasing import (
+    NOW,
+    RULE,
+    committed_chase,
+    decide_run,
+    decided_run,
+    doubt,
+    fail,
+    one,
+    open_rule,
+    pay,
+    send_all,
+)
 from tests.trade import TODAY, invoice
 from workers.advance import open_run
 from workers.auditing import audit, make_audit
+from workers.closing import close_run
 from workers.office import Office
 from workers.relay import relay
 from workers.scheduler import fire, plan_audit
@@ -122,9 +135,7 @@ def test_an_invoice_that_a_run_did_not_look_at_is_missing(books: Books) -> None:
     run_id = books.fired()
     with pool(books.url, actor="test", size=2) as connections:
         open_run(Office(pool=connections, settings=Settings()), run_id)
-    books.sql(
-        "UPDATE chunks SET invoice_ids = array_remove(invoice_ids, (SELECT id FROM invoices WHERE number = 'FA-2'))"
-    )
+    forget(books, "FA-2")
     decide_run(books.url, run_id)
     send_all(books.url, run_id)
     assert books.found() == [("missing", ("FA-2",))]
@@ -143,6 +154,56 @@ def test_a_reason_that_is_not_so_is_found(books: Books) -> None:
     books.decided()
     books.sql("UPDATE candidates SET reason = 'excluded', reminder_id = NULL WHERE reminder_id IS NOT NULL")
     assert books.found() == [("unfounded", ("FA-1", "FA-2"))]
+
+
+@pytest.mark.parametrize("reason", ["filter", "other_level", "today", "disputed"])
+def test_a_reason_is_worked_out_anew_and_not_believed(books: Books, reason: str) -> None:
+    books.decided()
+    books.sql(f"UPDATE candidates SET reason = '{reason}', reminder_id = NULL WHERE reminder_id IS NOT NULL")
+    assert books.found() == [("unfounded", ("FA-1", "FA-2"))]
+
+
+UNTAGGED = {
+    "all": [
+        {"field": "level", "op": "=", "value": 0},
+        {"field": "days_overdue", "op": ">=", "value": 15},
+        {"field": "tag", "op": "not in", "value": ["Relance 1"]},
+    ]
+}
+
+
+def undecided(books: Books) -> int:
+    """The run of a rule that asks for a tag; its candidates are fixed."""
+    with connect(books.url) as conn:
+        open_rule(conn, RULE, schedule_lines=["0 9 * * *"], filter=UNTAGGED)
+    run_id = books.fired()
+    with pool(books.url, actor="test", size=2) as connections:
+        open_run(Office(pool=connections, settings=Settings()), run_id)
+    return run_id
+
+
+def test_a_tag_that_came_and_went_while_the_run_decided_was_a_reason(books: Books) -> None:
+    run_id = undecided(books)
+    books.do(lambda conn: tag(conn, company="NORD", invoices=["FA-2"], tags=["Relance 1"], by=MARIE))
+    decide_run(books.url, run_id)
+    books.do(lambda conn: untag(conn, company="NORD", invoices=["FA-2"], tags=["Relance 1"], by=MARIE))
+    looked = books.audit()
+    assert (looked.became["left_out"], looked.findings) == (2, ()), "FA-2, and FA-6 without an address"
+
+
+def test_a_tag_of_a_mail_that_never_left_was_a_reason_while_it_was_on_its_way(books: Books) -> None:
+    run_id = undecided(books)
+    with connect(books.url) as conn:
+        other = open_rule(conn, "Relevé", schedule_lines=[], counts=False, minimum_gap_days=9)
+    by_hand = decided_run(books.url, other)
+    decide_run(books.url, run_id)
+    with connect(books.url) as conn:
+        reminder_id = one(conn, "SELECT min(id) FROM reminders WHERE run_id = %s", by_hand)
+        assert isinstance(reminder_id, int)
+        fail(conn, reminder_id)
+        reasons = conn.execute("SELECT DISTINCT reason FROM candidates WHERE run_id = %s", [run_id]).fetchall()
+    assert ("filter",) in reasons
+    assert books.found() == []
 
 
 def test_a_rule_that_was_due_and_made_no_run_is_found(books: Books) -> None:
@@ -298,6 +359,63 @@ def test_the_next_audit_goes_on_where_the_last_one_ended(books: Books, connectio
     assert first
     assert second
     assert second.since == first.until == LATER - timedelta(hours=1)
+
+
+def daily(books: Books, connections: Office, at: datetime) -> dict[str, Any]:
+    """The day's runs are made, and its audit, which is read as it is kept."""
+    books.do(lambda conn: settings.set_clock(conn, at))
+    books.do(fire)
+    plan_audit(connections.pool)
+    with connect(books.url) as conn:
+        audit_id = int(str(one(conn, "SELECT max(id) FROM audits")))
+    make_audit(connections, audit_id, margin=timedelta(0))
+    with connect(books.url) as conn:
+        result = one(conn, "SELECT result FROM audits WHERE id = %s", audit_id)
+    assert isinstance(result, dict)
+    return result
+
+
+def forget(books: Books, number: str) -> None:
+    """A fault: a candidate that no verdict will be about."""
+    books.sql(
+        "UPDATE chunks SET invoice_ids ="
+        f" array_remove(invoice_ids, (SELECT id FROM invoices WHERE number = '{number}'))"
+    )
+
+
+def kinds(result: dict[str, Any]) -> list[tuple[str, list[str]]]:
+    return [(each["kind"], each["invoices"]) for each in result["findings"]]
+
+
+def test_a_run_that_was_held_is_looked_at_again_once_it_has_ended(books: Books, connections: Office) -> None:
+    run_id = books.fired()
+    books.do(lambda conn: holds.hold(conn, run=run_id, because="large", by=MARIE))
+    first = daily(books, connections, LATER)
+    assert (kinds(first), first["became"]) == ([], {})
+    assert any("is held: large" in note for note in first["notes"])
+    second = daily(books, connections, LATER + timedelta(days=1))
+    assert kinds(second) == [], "its rule makes no other run meanwhile"
+    books.do(lambda conn: holds.release(conn, run=run_id, by=MARIE))
+    open_run(connections, run_id)
+    forget(books, "FA-2")
+    decide_run(books.url, run_id)
+    send_all(books.url, run_id)
+    close_run(connections, run_id)
+    third = daily(books, connections, LATER + timedelta(days=2))
+    assert kinds(third) == [("missing", ["FA-2"])]
+    books.sql("UPDATE runs SET closed_at = closed_at - interval '1 hour'")
+    fourth = daily(books, connections, LATER + timedelta(days=3))
+    assert ("missing", ["FA-2"]) not in kinds(fourth), "it is told once"
+
+
+def test_candidates_undecided_at_one_audit_are_looked_at_by_the_next(books: Books, connections: Office) -> None:
+    run_id = books.fired()
+    open_run(connections, run_id)
+    assert daily(books, connections, LATER)["became"] == {"waiting": 3}
+    forget(books, "FA-1")
+    decide_run(books.url, run_id)
+    second = daily(books, connections, LATER + timedelta(minutes=1, days=1))
+    assert ("missing", ["FA-1"]) in kinds(second)
 
 
 def test_a_person_sees_the_difference_and_the_exit_code_says_it(books: Books, redis_url: str) -> None:

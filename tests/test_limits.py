@@ -119,3 +119,20 @@ def test_a_breaker_always_says_when_the_next_mail_may_try(events: list[str]) -> 
         assert (breaker.opened_at is None) == (breaker.probe_at is None)
         assert breaker.probe_at is None or breaker.probe_at - now <= 30 * MINUTE
         assert 1 <= limits.connections_now(breaker, 8, now) <= 8
+
+
+@pytest.mark.parametrize(
+    ("fate", "step", "code", "shown"),
+    [
+        ("sent", "", None, True),
+        ("withdrawn", "", None, True),
+        ("refused", "rcpt", 550, True),
+        ("refused", "rcpt", 421, False),
+        ("refused", "auth", 535, False),
+        ("unreachable", "connect", None, False),
+    ],
+)
+def test_a_server_that_looked_at_a_mail_takes_connections(
+    fate: str, step: str, code: int | None, *, shown: bool
+) -> None:
+    assert limits.answers(fate, step, code) is shown

@@ -13,21 +13,21 @@ from typing import TYPE_CHECKING, Any, Final
 
 from store import audits, companies, rules, settings
 from workers.log import log
-from workflow.audit import Audit, Finding, as_of, holds, owed
+from workflow.audit import Audit, Finding, fate, stood, was_owed
 from workflow.errors import RelanceError
 from workflow.schedule import due_instants
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
     from datetime import date
 
-    from store.audits import AuditedRun, Became
+    from store.audits import AuditedRun
     from store.companies import Company
     from store.connection import Connection
     from store.rules import SavedRule
     from store.settings import Settings
     from workers.office import Office
-    from workflow.audit import Kind, Past, Record
+    from workflow.audit import Became, Fate, Kind, Record
     from workflow.rules import Rule
 
 # An instant is looked at when its run has had time to begin. What a run saw is between what was a minute before it
@@ -36,24 +36,16 @@ GRACE: Final = timedelta(hours=1)
 MARGIN: Final = timedelta(minutes=1)
 _FIRST_DAYS: Final = timedelta(days=7)
 _NUMBERS: Final = 20
-# What is counted of a mail, by its state.
-_FATES: Final = {
-    "due": "waiting",
-    "claimed": "waiting",
-    "armed": "waiting",
-    "in_doubt": "in_doubt",
-    "failed": "failed",
-    "cancelled": "cancelled",
-}
 
 
-def make_audit(office: Office, audit_id: int) -> None:
+def make_audit(office: Office, audit_id: int, *, margin: timedelta = MARGIN) -> None:
     """Make the day's audit and keep its result. Made twice, the first is kept."""
     began = time.monotonic()
     with office.pool.connection() as conn:
         before = audits.last(conn)
     with office.pool.connection() as conn:
-        found = audit(conn, since=before.until if before else None)
+        since, ended_since = (before.until, before.looked_at) if before else (None, None)
+        found = audit(conn, since=since, ended_since=ended_since, margin=margin)
     with office.pool.connection() as conn:
         audits.keep(conn, audit_id, plain(found), since=found.since, until=found.until)
     log(
@@ -67,9 +59,17 @@ def make_audit(office: Office, audit_id: int) -> None:
 
 
 def audit(
-    conn: Connection, *, since: datetime | None = None, grace: timedelta = GRACE, margin: timedelta = MARGIN
+    conn: Connection,
+    *,
+    since: datetime | None = None,
+    ended_since: datetime | None = None,
+    grace: timedelta = GRACE,
+    margin: timedelta = MARGIN,
 ) -> Audit:
     """Go through the active rules' instants after `since` (by default of the last seven days), up to `grace` ago.
+
+    What an earlier audit could not know yet is looked at again: runs that have not ended, held ones among them, and
+    those that ended after `ended_since`, an instant of the machine's clock.
 
     The connection must not be in a transaction: it is one snapshot.
     """
@@ -78,7 +78,7 @@ def audit(
         here = settings.read(conn)
         until = here.business_now - grace
         since = until - _FIRST_DAYS if since is None else min(since, until)
-        return _Look(conn, here, since, until, margin).result()
+        return _Look(conn, here, since, until, margin=margin, ended_since=ended_since).result()
 
 
 def plain(found: Audit) -> dict[str, Any]:
@@ -104,15 +104,34 @@ class _Watched:
     pinned: dict[int, Rule] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """What the runs say of a page of invoices, by (run, invoice); and by invoice the tags of each mail about it."""
+
+    said: Mapping[tuple[int, int], Became]
+    undecided: Collection[tuple[int, int]]
+    mail_tags: Mapping[int, Collection[frozenset[str]]]
+
+
 class _Look:
     """One audit on its way."""
 
-    def __init__(self, conn: Connection, here: Settings, since: datetime, until: datetime, margin: timedelta) -> None:
+    def __init__(
+        self,
+        conn: Connection,
+        here: Settings,
+        since: datetime,
+        until: datetime,
+        *,
+        margin: timedelta,
+        ended_since: datetime | None,
+    ) -> None:
         self._conn = conn
         self._here = here
         self._since = since
         self._until = until
         self._margin = margin
+        self._ended_since = ended_since
         self._now = settings.database_now(conn)
         self._titles = audits.tag_titles(conn)
         self._sellers = companies.companies(conn)
@@ -133,6 +152,7 @@ class _Look:
         return Audit(
             since=self._since,
             until=self._until,
+            looked_at=self._now,
             rules=sum(map(len, self._rules.values())),
             runs=len(runs),
             invoices=self._invoices,
@@ -146,7 +166,8 @@ class _Look:
         """The active rules, their runs, and the instants that made none."""
         active = [one for one in rules.saved(self._conn) if one.active and one.rule.schedule_lines]
         by_rule: dict[int, list[AuditedRun]] = defaultdict(list)
-        for run in audits.runs(self._conn, [one.id for one in active], self._since):
+        ids = [one.id for one in active]
+        for run in audits.runs(self._conn, ids, self._since, ended_since=self._ended_since):
             by_rule[run.rule_id].append(run)
         for saved in active:
             if saved.held_because:
@@ -185,84 +206,52 @@ class _Look:
         since = min((run.opened_at for run in opened if run.opened_at), default=self._now) - self._margin
         undecided = audits.undecided(self._conn, run_ids)
         for page in audits.records(self._conn, company.id, since):
-            said = audits.became(self._conn, run_ids, [record.id for record in page])
+            ids = [record.id for record in page]
+            said = audits.became(self._conn, run_ids, ids)
+            # A mail's tags count while it is on its way: where a filter asks for tags, it may say no for them alone.
+            filtered = {invoice_id for (_, invoice_id), one in said.items() if one.reason == "filter"}
+            told = _Told(said, undecided, audits.mail_tags(self._conn, filtered) if filtered else {})
             self._invoices += len(page)
             for record in page:
                 if record.columns["balance"] != record.balance:
-                    told = f"{record.columns['balance']}, not {record.balance}"
-                    self._found["balance", 0, self._until, None, f"{company.code}: {told}"].append(record.number)
+                    what = f"{company.code}: {record.columns['balance']}, not {record.balance}"
+                    self._found["balance", 0, self._until, None, what].append(record.number)
                 for each in watched:
-                    self._invoice(company, each, record, said, undecided)
+                    self._invoice(company, each, record, told)
 
-    def _invoice(
-        self,
-        company: Company,
-        watched: _Watched,
-        record: Record,
-        said: dict[tuple[int, int], Became],
-        undecided: set[tuple[int, int]],
-    ) -> None:
-        saved = watched.saved
-        if watched.missed_at:
-            current = as_of(record, self._now, self._titles)
-            if current and owed(current, saved.rule, company.day(watched.missed_at)):
-                self._became["no_run"] += 1
-                self._found["no_run", saved.id, watched.missed_at, None, ""].append(record.number)
+    def _invoice(self, company: Company, watched: _Watched, record: Record, told: _Told) -> None:
+        rule, at = watched.saved.rule, watched.missed_at
+        if at and was_owed(record, rule, company.day(at), [self._now], self._titles):
+            self._became["no_run"] += 1
+            self._found["no_run", watched.saved.id, at, None, ""].append(record.number)
         seen_later = False
         for run in watched.runs:
             key = run.id, record.id
-            seen = key in said or key in undecided
+            seen = key in told.said or key in told.undecided
             if run.opened_at and run.state in {"open", "closed"}:
-                self._in_run(company, watched, record, run, said.get(key), seen=seen, seen_later=seen_later)
+                rule, days = self._pinned(watched, run.rule_version), self._days(company, run, run.opened_at)
+                since, until = run.opened_at - self._margin, (run.closed_at or self._now) + self._margin
+                if was_owed(record, rule, days[0], {since, run.opened_at + self._margin}, self._titles):
+                    tags = told.mail_tags.get(record.id, set())
+                    pasts = stood(record, since, until, days, titles=self._titles, mail_tags=tags)
+                    became = fate(told.said.get(key), rule, pasts, seen=seen, seen_later=seen_later)
+                    self._count(became, run, record, told.said.get(key))
             seen_later = seen_later or seen
 
-    def _in_run(
-        self,
-        company: Company,
-        watched: _Watched,
-        record: Record,
-        run: AuditedRun,
-        said: Became | None,
-        *,
-        seen: bool,
-        seen_later: bool,
-    ) -> None:
-        if run.opened_at is None:
-            return
-        day = company.day(run.due_at if self._here.clock_is_set else run.opened_at)
-        moments = {run.opened_at + self._margin, run.opened_at - self._margin}
-        pasts = [past for at in moments if (past := as_of(record, at, self._titles))]
-        rule = self._pinned(watched, run.rule_version)
-        if len(pasts) < len(moments) or not all(owed(past, rule, day) for past in pasts):
-            return
-        fate = self._fate(record, said, pasts, day, seen=seen)
-        if fate == "missing" and seen_later:
-            fate = "by_a_later_run"
-        self._became[fate] += 1
-        if fate in {"missing", "unfounded"}:
-            detail = said.reason if said else ""
-            kind: Kind = "missing" if fate == "missing" else "unfounded"
-            self._found[kind, watched.saved.id, run.due_at, run.id, detail].append(record.number)
+    def _days(self, company: Company, run: AuditedRun, opened_at: datetime) -> list[date]:
+        """The business days on which the run decided: the one of its opening first."""
+        if self._here.clock_is_set:
+            first, last = company.day(run.due_at), company.day(self._here.business_now)
+        else:
+            first, last = company.day(opened_at), company.day(run.closed_at or self._now)
+        return [first + timedelta(days=later) for later in range(max(1, (last - first).days + 1))]
 
-    def _fate(
-        self,
-        record: Record,
-        said: Became | None,
-        pasts: Sequence[Past],
-        day: date,
-        *,
-        seen: bool,
-    ) -> str:
-        """What became of an invoice that was owed a reminder."""
-        if said is None:
-            return "waiting" if seen else "missing"
-        if said.reason != "reminded":
-            current = as_of(record, self._now, self._titles)
-            so = any(holds(said.reason, past, day) for past in (*pasts, *([current] if current else ())))
-            return "left_out" if so else "unfounded"
-        if said.state == "sent":
-            return "reminded" if said.outcome == "accepted" else "withdrawn"
-        return _FATES.get(said.state or "", "waiting")
+    def _count(self, became: Fate, run: AuditedRun, record: Record, said: Became | None) -> None:
+        self._became[became] += 1
+        match became:
+            case "missing" | "unfounded":
+                detail = said.reason if said else ""
+                self._found[became, run.rule_id, run.due_at, run.id, detail].append(record.number)
 
     def _pinned(self, watched: _Watched, version: int) -> Rule:
         if version not in watched.pinned:
