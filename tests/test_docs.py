@@ -20,6 +20,7 @@ from workflow.rules import Rule
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 DESIGN = (ROOT / "DESIGN.md").read_text(encoding="utf-8")
+PAGES = [ROOT / "README.md", ROOT / "DESIGN.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -68,7 +69,16 @@ def test_every_reason_is_said_in_french_and_english() -> None:
         assert all(words.values())
 
 
-def test_every_file_that_the_documents_point_at_exists() -> None:
-    for text in (README, DESIGN):
-        for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", text):
-            assert (ROOT / target).exists(), target
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_file_and_heading_that_the_documents_point_at_exists(page: Path) -> None:
+    for target, heading in re.findall(r"\]\((?!https?:)([^)#]*)#?([^)]*)\)", page.read_text(encoding="utf-8")):
+        place = page.parent / target if target else page
+        assert place.exists(), target
+        if heading:
+            assert heading in anchors(place), heading
+
+
+def anchors(page: Path) -> set[str]:
+    """Its headings as a link names them: lower case, words joined by dashes, other signs left out."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", one.lower()).replace(" ", "-") for one in headings}
