@@ -356,6 +356,21 @@ def test_rows_that_are_several_payments_of_one_invoice_are_that(conn: Connection
     assert only(conn, "SELECT balance FROM invoices") == Decimal(5)
 
 
+def test_numbers_that_are_alike_but_for_zeros_are_told_and_stay_two_customers(conn: Connection) -> None:
+    done = bring(conn, "customers", "number,name", "0200,Nord", "200,Nord", "0020,Sud", "0200,Nord", "0,Est", "X,Ouest")
+    assert counts(done) == (5, 0, 0, 1)
+    (odd,) = done.notices
+    assert (odd.oddity, odd.kept, odd.others, odd.rows) == ("alike but for zeros", "0200", ("200",), 1)
+
+
+def test_an_invoice_due_before_its_own_day_is_told_and_imported(conn: Connection) -> None:
+    lines = ("facture,client,date,échéance,montant", "F-1,C-1,2026-10-02,2026-10-01,5", "F-2,C-1,2026-10-02,,5",
+             "F-3,C-1,2026-10-02,2026-10-02,5")  # fmt: skip
+    done = bring(conn, "invoices", *lines)
+    assert counts(done) == (3, 0, 0, 0)
+    assert [(odd.oddity, odd.kept, odd.rows) for odd in done.notices] == [("due before issued", "F-1", 1)]
+
+
 def test_tags_are_put_on_invoices_and_made_when_asked(conn: Connection) -> None:
     invoice(conn)
     lines = ("facture,tag", "FA-1,litige")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import date
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from operations.acting import existing, line
-from operations.importing.plans import Companies, Plan, expect, in_steps
+from operations.importing.plans import Companies, Notice, Plan, expect, in_steps
 from operations.invoices import Changes, check_same, checked, corrected, details, new_standing
 from store import imports
 from store.invoices import placed
@@ -15,7 +16,7 @@ from workflow.errors import InvalidInput
 from workflow.ledger import as_listed
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from operations.importing.plans import Key, Progress
     from operations.importing.records import Record
@@ -64,6 +65,7 @@ def plan_invoices(conn: Connection, records: Sequence[Record]) -> Plan:
             else:
                 plan.unchanged += 1
     plan.added, plan.changed = len(new), len(changed)
+    plan.notices = list(_too_early(wanted.values()))
     by_id = {(companies.ids[company], number): said for (company, number), said in wanted.items()}
     plan.write = partial(_write, new=new, changed=changed, wanted=by_id)
     return plan
@@ -83,6 +85,15 @@ def _write(
         expect(imports.change_invoices(conn, step), step)
     for step in in_steps(new, len(changed), total, progress):
         expect(imports.add_invoices(conn, step), step)
+
+
+def _too_early(invoices: Iterable[_Said]) -> Iterator[Notice]:
+    """Told once: how many are due before their own day, and the first of them. Their due date counts all the same."""
+    early = [said for said in invoices if (said.changes.get("due_on") or date.max) < said.changes["issued_on"]]
+    if early:
+        yield Notice(
+            oddity="due before issued", about="invoices", field="due_on", kept=early[0].number, rows=len(early)
+        )
 
 
 def _check_same(kept: _Said, said: _Said) -> None:

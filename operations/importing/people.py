@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from operations.acting import existing
 from operations.customers import ContactValues, CustomerValues, checked_contact, checked_customer
-from operations.importing.plans import Otherwise, Plan, expect, in_steps
+from operations.importing.plans import Notice, Otherwise, Plan, expect, in_steps
 from store import imports
 from workflow.errors import InvalidInput
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
     from collections.abc import Mapping as Map
-    from collections.abc import Sequence
 
     from operations.importing.plans import Progress
     from operations.importing.records import Record
@@ -47,10 +47,23 @@ def plan_customers(conn: Connection, records: Sequence[Record]) -> Plan:
     new = [_DEFAULTS | {"number": number} | values for number, values in wanted.items() if number not in known]
     changed = [row["id"] for number, row in known.items() if _differs(row, wanted[number])]
     plan.added, plan.changed, plan.unchanged = len(new), len(changed), len(known) - len(changed)
-    plan.notices = otherwise.notices()
+    plan.notices = [*_alike(wanted), *otherwise.notices()]
 
     plan.write = partial(_write_customers, new=new, changed=changed, wanted=wanted)
     return plan
+
+
+def _alike(numbers: Iterable[str]) -> Iterator[Notice]:
+    """Told once: how many numbers are another's but for leading zeros, and the first of them. Both are kept."""
+    firsts: dict[str, str] = {}
+    alike = [
+        (first, number) for number in numbers if (first := firsts.setdefault(number.lstrip("0"), number)) != number
+    ]
+    if alike:
+        kept, other = alike[0]
+        yield Notice(
+            oddity="alike but for zeros", about="customers", field="number", kept=kept, others=(other,), rows=len(alike)
+        )
 
 
 def _write_customers(

@@ -30,8 +30,11 @@ Key = tuple[str, str]  # an invoice: its company's code and its number
 STEP: Final = 5_000
 
 # Odd, and not guessed away: the same thing said in other words; a number that reads as a decimal one; a payment without
-# a reference, taken for one that is booked because it says the same.
-Oddity = Literal["said otherwise", "reads as a decimal", "taken for another"]
+# a reference, taken for one that is booked because it says the same; a number that is another's but for leading zeros;
+# an invoice that is due before its own day.
+Oddity = Literal[
+    "said otherwise", "reads as a decimal", "taken for another", "alike but for zeros", "due before issued"
+]
 
 
 class WrittenMeanwhile(RelanceError):  # noqa: N818 - a fact about others
@@ -43,7 +46,7 @@ class WrittenMeanwhile(RelanceError):  # noqa: N818 - a fact about others
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notice:
-    """Something odd that the file says `rows` times: of what, in which field, what is kept, what else was said."""
+    """Something odd that the file says of `rows` rows or things: of what, in which field, what is kept, what else."""
 
     oddity: Oddity
     about: str

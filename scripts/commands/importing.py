@@ -249,6 +249,12 @@ def _odd(one: Notice) -> str:
         payments = printing.count(one.rows, "payment")
         why = "same customer, invoice, amount and day; others need a reference of their own"
         return f"{payments} without a reference taken for one that is here already: {why}"
+    if one.oddity == "alike but for zeros":
+        numbers = printing.count(one.rows, "number")
+        pair = f"{_short(one.kept)} and {_short(one.others[0])}"
+        return f"{numbers} like another's but for leading zeros, such as {pair}: each is a customer"
+    if one.oddity == "due before issued":
+        return f"{printing.count(one.rows, 'invoice')} due before the day of issue, such as {_short(one.kept)}"
     others = ", ".join(_short(other) for other in one.others[:_OTHERS_SHOWN])
     more = len(one.others) - _OTHERS_SHOWN
     said = f"{others} and {more} more" if more > 0 else others
