@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from psycopg.types.json import Jsonb
+
 from letters.headers import check_address
 from operations.acting import acting, existing, line, number, one_of, optional_line, person_name
+from operations.mailboxes import check_mailbox
 from store.people import ACCOUNTS, COMPANIES, USERS, lock_account
 from store.saving import id_of, save
 from workflow.errors import InvalidInput
 from workflow.servers import check_host, check_reference, is_loopback
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import date
 
     from store.connection import Connection
@@ -36,6 +40,7 @@ def save_account(
     password_ref: str | None = None,
     max_connections: int = 8,
     per_minute: int | None = None,
+    mailbox: Mapping[str, object] | None = None,
     because: str = "",
     by: str,
     today: date | None = None,
@@ -44,7 +49,8 @@ def save_account(
 
     `password_ref` says where the password is (env:NAME, file:/PATH); the password itself is refused and never shown.
     A login that is not given stays as it was while host and port do, and is forgotten when they change: nobody gets
-    it by pointing the account elsewhere. An empty username forgets it too.
+    it by pointing the account elsewhere. An empty username forgets it too. `mailbox`: where its bounces and answers
+    arrive (operations.mailboxes).
     """
     if (company is None) == (user is None):
         raise InvalidInput(field="company", value=company, reason="an account belongs to a company or to a user")
@@ -66,6 +72,7 @@ def save_account(
         "ca_file": optional_line(ca_file, field="ca_file") if ca_file else None,
         "max_connections": max_connections,
         "per_minute": per_minute,
+        "mailbox": None if mailbox is None else Jsonb(check_mailbox(mailbox)),
     }
     with acting(conn, by=by, because=because, today=today):
         company_id = existing(id_of(conn, COMPANIES, {"code": company}), company, field="company") if company else None

@@ -18,6 +18,7 @@ from store.people import COMPANIES
 from store.saving import save
 from workflow.errors import InvalidInput
 from workflow.facts import Language
+from workflow.feedback import AfterBounce
 from workflow.windows import MONDAY_TO_FRIDAY, SendWindow
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ def save_company(
     run_always_allowed: int = 200,
     payments_fresh_hours: int | None = None,
     domain_per_minute: int | None = None,
+    after_bounce: AfterBounce = "task",
     because: str = "",
     by: str,
     today: date | None = None,
@@ -65,6 +67,8 @@ def save_company(
     A run of more invoices than `run_times_usual` times what is usual for its rule, or than `run_share_percent` of all
     open ones, waits for a person, unless it has no more than `run_always_allowed`. `payments_fresh_hours`: how old
     payment data may be for second and third reminders. `domain_per_minute`: mails to one recipient's domain.
+    `after_bounce`: what follows a mail that reached nobody, a task alone or the same reminder anew to the chain's next
+    contact.
     """
     if not _CODE.fullmatch(code):
         raise InvalidInput(field="code", value=code, reason="must be letters, digits, dots, dashes, at most 32")
@@ -76,6 +80,7 @@ def save_company(
     number(run_always_allowed, range(1_000_001), field="run_always_allowed")
     number(payments_fresh_hours, range(1, 8761), field="payments_fresh_hours")
     number(domain_per_minute, range(1, 100_001), field="domain_per_minute")
+    one_of(after_bounce, get_args(AfterBounce), field="after_bounce")
     _check_window(zone, None if send_on_holidays else country, send_weekdays, send_from, send_until)
     values = {
         "code": code,
@@ -101,6 +106,7 @@ def save_company(
         "run_always_allowed": run_always_allowed,
         "payments_fresh_hours": payments_fresh_hours,
         "domain_per_minute": domain_per_minute,
+        "after_bounce": after_bounce,
     }
     with acting(conn, by=by, because=because, today=today):
         return save(conn, COMPANIES, values)

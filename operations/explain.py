@@ -12,6 +12,7 @@ from store import companies, facts, freshness, histories, rules, settings
 from workflow.decision import decide_customer
 from workflow.errors import InvalidInput
 from workflow.filters import clauses, matches
+from workflow.recipients import chain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from store.companies import Company
     from store.connection import Connection
-    from store.histories import Attempt, Change, PastReminder, PastRun, Payment
+    from store.histories import Attempt, Change, Feedback, PastReminder, PastRun, Payment
     from store.lookups import FoundInvoice
     from store.rules import SavedRule
     from workflow.decision import Check, Verdict
@@ -42,6 +43,7 @@ GUARDS: dict[str, dict[Language, str]] = {
     "factored": {"en": "not assigned to a factor", "fr": "pas cédée à un affactureur"},
     "gap": {"en": "customer's last mail long enough ago", "fr": "dernier courriel au client assez ancien"},
     "fresh_payments": {"en": "payment data fresh enough", "fr": "encaissements à jour"},
+    "delivered": {"en": "nothing came back from there", "fr": "rien n'est revenu de cette adresse"},
     "sent_before": {"en": "not mailed by this rule lately", "fr": "pas envoyée récemment par cette règle"},
     "recipient": {"en": "somebody to write to", "fr": "quelqu'un à qui écrire"},
     "credit": {"en": "no credit on account covers it", "fr": "aucun avoir ou acompte ne la couvre"},
@@ -80,6 +82,7 @@ class Explanation:
     runs: tuple[PastRun, ...]
     reminders: tuple[PastReminder, ...]
     attempts: dict[int, list[Attempt]]
+    feedback: dict[int, list[Feedback]]
     changes: tuple[Change, ...]
     payments: tuple[Payment, ...]
 
@@ -105,6 +108,7 @@ def explain(
         runs=tuple(histories.past_runs(conn, found.id)),
         reminders=tuple(past),
         attempts=histories.attempts(conn, [one.id for one in past]),
+        feedback=histories.feedback(conn, [one.id for one in past]),
         changes=tuple(histories.changes(conn, found.id)),
         payments=tuple(histories.payments(conn, found.id)),
     )
@@ -155,12 +159,7 @@ def _before(
 
 
 def _chain(verdict: Verdict, rule: Rule) -> tuple[ChainLink, ...]:
-    invoice, customer = verdict.invoice, verdict.invoice.customer
-    links: list[tuple[Link, Contact | None]] = [
-        ("preferred contact", customer.contacts.get(rule.preferred_contact)),
-        ("invoice's interlocutor", invoice.interlocutors.get(rule.interlocutor)),
-        ("customer's other contact", customer.contacts.get(rule.interlocutor)),
-        ("customer's address", customer.address),
-    ]
     chosen = verdict.recipient.link if verdict.recipient else None
-    return tuple(ChainLink(link=link, contact=contact, chosen=link == chosen) for link, contact in links)
+    return tuple(
+        ChainLink(link=link, contact=contact, chosen=link == chosen) for link, contact in chain(verdict.invoice, rule)
+    )

@@ -17,6 +17,7 @@ import yaml
 from operations import yaml_text
 from operations.accounts import save_account
 from operations.companies import save_company
+from operations.mailboxes import IMAP_DEFAULTS, check_mailbox
 from operations.tags import save_category, save_tag
 from operations.yaml_text import Block
 from workflow.errors import InvalidInput
@@ -277,9 +278,16 @@ def _texts(node: yaml.Node) -> dict[str, dict[str, str]]:
     return texts
 
 
-def _pairs(node: yaml.Node, expected: str) -> list[tuple[str, yaml.Node]]:
+def _mailbox(node: yaml.Node) -> dict[str, Any] | None:
+    if _is_none(node):
+        return None
+    pairs = _pairs(node, "must be a mapping: maildir, or host, username and password_ref", field="mailbox")
+    return check_mailbox({name: _optional_text(value) for name, value in pairs})
+
+
+def _pairs(node: yaml.Node, expected: str, *, field: str = "texts") -> list[tuple[str, yaml.Node]]:
     if not isinstance(node, yaml.MappingNode):
-        raise InvalidInput(field="texts", value=_seen(node), reason=expected)
+        raise InvalidInput(field=field, value=_seen(node), reason=expected)
     return [(key.value, value) for key, value in node.value]
 
 
@@ -295,6 +303,12 @@ WORDS: Final = Kind(read=_words, write=list)
 OPTIONAL_WORDS: Final = Kind(read=_optional_words, write=list)
 WEEKDAYS: Final = Kind(read=_weekdays, write=list)
 FILTER: Final = Kind(read=_filter)
+MAILBOX: Final = Kind(
+    read=_mailbox,
+    write=lambda mailbox: {
+        name: value for name, value in mailbox.items() if name not in IMAP_DEFAULTS or value != IMAP_DEFAULTS[name]
+    },
+)
 TEXTS: Final = Kind(
     read=_texts,
     write=lambda texts: {
@@ -340,6 +354,7 @@ SECTIONS: Final[dict[str, Section]] = {
             "run_always_allowed": NUMBER,
             "payments_fresh_hours": OPTIONAL_NUMBER,
             "domain_per_minute": OPTIONAL_NUMBER,
+            "after_bounce": TEXT,
         },
         defaults=_defaults(save_company),
     ),
@@ -358,6 +373,7 @@ SECTIONS: Final[dict[str, Section]] = {
             "password_ref": OPTIONAL_TEXT,
             "max_connections": NUMBER,
             "per_minute": OPTIONAL_NUMBER,
+            "mailbox": MAILBOX,
         },
         defaults=_defaults(save_account),
     ),

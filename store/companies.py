@@ -17,11 +17,13 @@ if TYPE_CHECKING:
 
     from store.connection import Connection
     from workflow.facts import Language
+    from workflow.feedback import AfterBounce
 
 _COMPANIES = """
 SELECT id, code, name, legal_line, siren, address, country, email, phone, web, iban, bic, language, zone, send_weekdays,
        send_from, send_until, send_on_holidays, min_days_between_mails,
-       run_times_usual, run_share_percent, run_always_allowed, payments_fresh_hours, domain_per_minute
+       run_times_usual, run_share_percent, run_always_allowed, payments_fresh_hours, domain_per_minute,
+       after_bounce
   FROM companies ORDER BY id LIMIT 10000
 """
 _ACCOUNTS = """
@@ -81,6 +83,7 @@ class Company:
     run_always_allowed: int
     payments_fresh_hours: int | None
     domain_per_minute: int | None
+    after_bounce: AfterBounce
 
     @cached_property
     def clock(self) -> ZoneInfo:

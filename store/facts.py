@@ -60,7 +60,8 @@ SELECT c.id, c.number, c.name, c.kind, c.row_version, c.language, c.excluded, c.
        ARRAY(SELECT t.title FROM customer_taggings g JOIN tags t ON t.id = g.tag_id WHERE g.customer_id = c.id),
        d.id, d.name, d.email, d.language, EXISTS (SELECT FROM suppressed_addresses s WHERE s.email = lower(d.email)),
        b.id, b.name, b.email, b.language, EXISTS (SELECT FROM suppressed_addresses s WHERE s.email = lower(b.email)),
-       c.email, EXISTS (SELECT FROM suppressed_addresses s WHERE s.email = lower(c.email))
+       c.email, EXISTS (SELECT FROM suppressed_addresses s WHERE s.email = lower(c.email)),
+       (SELECT after_bounce = 'next_contact' FROM companies WHERE id = %(company_id)s)
   FROM customers c
   LEFT JOIN contacts d ON d.id = c.dunning_contact_id
   LEFT JOIN contacts b ON b.id = c.billing_contact_id
@@ -68,6 +69,17 @@ SELECT c.id, c.number, c.name, c.kind, c.row_version, c.language, c.excluded, c.
                       WHERE customer_id = c.id AND lifted_at IS NULL ORDER BY until_on DESC LIMIT 1) p ON true
  WHERE c.id = ANY(%(ids)s::bigint[])
  ORDER BY c.id
+"""
+
+# From the open tasks, which are few: an array first, so that no plan drives from all the reminders there are.
+_UNDELIVERED = """
+SELECT ri.invoice_id, lower((SELECT r.recipient FROM reminders r WHERE r.id = ri.reminder_id)),
+       (SELECT t.id FROM tasks t WHERE t.kind = 'undelivered' AND t.reminder_id = ri.reminder_id)
+  FROM reminder_invoices ri
+ WHERE ri.outcome = 'accepted'
+   AND ri.reminder_id = ANY(ARRAY(SELECT t.reminder_id FROM tasks t
+                                   WHERE t.customer_id = ANY(%(ids)s::bigint[]) AND t.done_at IS NULL
+                                     AND t.kind = 'undelivered'))
 """
 
 _UNALLOCATED = """
@@ -82,7 +94,7 @@ _LAST_MAILS = """
 SELECT customer_id, max(coalesce(ended_on, %(today)s::date))
   FROM reminders
  WHERE customer_id = ANY(%(ids)s::bigint[]) AND company_id = %(company_id)s AND run_id <> %(run_id)s
-   AND (open OR state = 'sent')
+   AND (open OR state = 'sent') AND undelivered_at IS NULL
  GROUP BY customer_id
 """
 
@@ -138,10 +150,17 @@ def load(conn: Connection, ids: Sequence[int], asking: Asking) -> list[InvoiceFa
     tags: dict[int, set[str]] = defaultdict(set)
     for invoice_id, title in invoice_tags:
         tags[invoice_id].add(title)
-    customers = _customers(conn, sorted({row[3] for row in rows}), asking)
+    customers, undelivered = _customers(conn, sorted({row[3] for row in rows}), asking)
     mailed = {invoice_id: (live, last) for invoice_id, live, last in by_rule or ()}
     return [
-        _invoice(row, customers[row[3]], frozenset(tags.get(row[0], ())), mailed.get(row[0], (False, None)), asking)
+        _invoice(
+            row,
+            customers[row[3]],
+            asking,
+            tags=frozenset(tags.get(row[0], ())),
+            mailed=mailed.get(row[0], (False, None)),
+            undelivered=undelivered.get(row[0], {}),
+        )
         for row in rows
     ]
 
@@ -149,9 +168,11 @@ def load(conn: Connection, ids: Sequence[int], asking: Asking) -> list[InvoiceFa
 def _invoice(
     row: tuple[Any, ...],
     customer: CustomerFacts,
+    asking: Asking,
+    *,
     tags: frozenset[str],
     mailed: tuple[bool, date | None],
-    asking: Asking,
+    undelivered: dict[str, int],
 ) -> InvoiceFacts:
     return InvoiceFacts(
         id=row[0],
@@ -178,15 +199,20 @@ def _invoice(
         rule_live=mailed[0],
         rule_mailed_on=mailed[1],
         stale_payments=asking.stale_payments,
+        undelivered=undelivered,
     )
 
 
-def _customers(conn: Connection, ids: list[int], asking: Asking) -> dict[int, CustomerFacts]:
+def _customers(
+    conn: Connection, ids: list[int], asking: Asking
+) -> tuple[dict[int, CustomerFacts], dict[int, dict[str, int]]]:
+    """The customers by id; and by invoice: the addresses at which a mail about it reached nobody, with their tasks."""
     parameters = {"ids": ids, "company_id": asking.company_id}
     with conn.pipeline():
         # The row's version is read before what it guards: what changes in between is seen when the mail is armed.
         people = conn.execute(_CUSTOMERS, parameters)
         on_account = conn.execute(_UNALLOCATED, parameters)
+        bounced = conn.execute(_UNDELIVERED, parameters)
         mails = None
         if asking.min_days_between_mails is not None:
             mails = conn.execute(_LAST_MAILS, parameters | {"today": asking.today, "run_id": asking.run_id})
@@ -194,7 +220,10 @@ def _customers(conn: Connection, ids: list[int], asking: Asking) -> dict[int, Cu
     for customer_id, currency, amount in on_account:
         unallocated.setdefault(customer_id, {})[currency] = amount
     last_mails: dict[int, date] = dict(mails.fetchall()) if mails else {}
-    return {
+    undelivered: dict[int, dict[str, int]] = {}
+    for invoice_id, address, task_id in bounced:
+        undelivered.setdefault(invoice_id, {})[address] = task_id
+    found = {
         row[0]: CustomerFacts(
             id=row[0],
             number=row[1],
@@ -211,9 +240,11 @@ def _customers(conn: Connection, ids: list[int], asking: Asking) -> dict[int, Cu
             unallocated=unallocated.get(row[0], {}),
             last_mail_on=last_mails.get(row[0]),
             min_days_between_mails=asking.min_days_between_mails,
+            passes_over=row[24],
         )
         for row in people
     }
+    return found, undelivered
 
 
 def _pause(row: tuple[Any, ...]) -> Pause | None:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from decimal import Decimal
 
     from store.connection import Connection
+    from workflow.feedback import FeedbackKind
 
 _KIND = "SELECT kind FROM invoices WHERE id = %(invoice_id)s"
 _OPEN_OF_CUSTOMER = """
@@ -32,7 +33,7 @@ SELECT n.id, u.title, n.rule_version, n.due_at, n.started_by, 'undecided', NULL,
 """
 _REMINDERS = """
 SELECT r.id, r.run_id, u.title AS rule, r.state, r.level, ri.counts, ri.outcome, ri.amount, r.currency, r.recipient,
-       r.message_id, r.created_at, r.ended_at, r.ended_on, r.ever_in_doubt, r.problem, r.last_error
+       r.message_id, r.created_at, r.ended_at, r.ended_on, r.ever_in_doubt, r.problem, r.last_error, r.undelivered_at
   FROM reminder_invoices ri JOIN reminders r ON r.id = ri.reminder_id JOIN rules u ON u.id = r.rule_id
  WHERE ri.invoice_id = %(invoice_id)s
  ORDER BY r.id LIMIT 1000
@@ -40,6 +41,11 @@ SELECT r.id, r.run_id, u.title AS rule, r.state, r.level, ri.counts, ri.outcome,
 _ATTEMPTS = """
 SELECT reminder_id, fence, step, detail, actor, at
   FROM attempts WHERE reminder_id = ANY(%(reminder_ids)s::bigint[])
+ ORDER BY reminder_id, id LIMIT 10000
+"""
+_FEEDBACK = """
+SELECT reminder_id, kind, reason, status, about, received_at
+  FROM feedback WHERE reminder_id = ANY(%(reminder_ids)s::bigint[])
  ORDER BY reminder_id, id LIMIT 10000
 """
 _CHANGES = """
@@ -89,6 +95,7 @@ class PastReminder:
     ever_in_doubt: bool
     problem: str | None
     last_error: str | None
+    undelivered_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,6 +108,21 @@ class Attempt:
     detail: str | None
     actor: str
     at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Feedback:
+    """What came back about a mail. `reason` is a key of workflow.bounces.REASONS; `about`: the hash of an address.
+
+    It is the address that a report speaks of, or whoever answers.
+    """
+
+    reminder_id: int
+    kind: FeedbackKind
+    reason: str
+    status: str | None
+    about: str
+    received_at: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,6 +177,15 @@ def attempts(conn: Connection, reminder_ids: Sequence[int]) -> dict[int, list[At
     with conn.cursor(row_factory=class_row(Attempt)) as cursor:
         for attempt in cursor.execute(_ATTEMPTS, {"reminder_ids": list(reminder_ids)}):
             found[attempt.reminder_id].append(attempt)
+    return found
+
+
+def feedback(conn: Connection, reminder_ids: Sequence[int]) -> dict[int, list[Feedback]]:
+    """What came back about these mails, in its order."""
+    found: dict[int, list[Feedback]] = {reminder_id: [] for reminder_id in reminder_ids}
+    with conn.cursor(row_factory=class_row(Feedback)) as cursor:
+        for one in cursor.execute(_FEEDBACK, {"reminder_ids": list(reminder_ids)}):
+            found[one.reminder_id].append(one)
     return found
 
 

@@ -32,6 +32,7 @@ COMPANIES: Final = Kept(
         "name", "legal_line", "siren", "address", "country", "email", "phone", "web", "iban", "bic", "language", "zone",
         "send_weekdays", "send_from", "send_until", "send_on_holidays", "min_days_between_mails",
         "run_times_usual", "run_share_percent", "run_always_allowed", "payments_fresh_hours", "domain_per_minute",
+        "after_bounce",
     ),
     conflict="code",
     found="code = %(code)s::text",
@@ -41,7 +42,7 @@ ACCOUNTS: Final = Kept(
     key=("name", "company_id", "user_id"),
     columns=(
         "from_name", "from_address", "host", "port", "security", "ca_file", "username", "password_ref",
-        "max_connections", "per_minute",
+        "max_connections", "per_minute", "mailbox",
     ),
     conflict="name",
     found="name = %(name)s::text",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from psycopg.rows import class_row
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 _ACCOUNTS = """
 SELECT a.name, c.code AS company, u.login AS "user", a.from_name, a.from_address, a.host, a.port, a.security, a.ca_file,
-       a.username, a.password_ref, a.max_connections, a.per_minute
+       a.username, a.password_ref, a.max_connections, a.per_minute, a.mailbox
   FROM mail_accounts a LEFT JOIN companies c ON c.id = a.company_id LEFT JOIN users u ON u.id = a.user_id
  ORDER BY a.name LIMIT 10000
 """
@@ -42,6 +42,7 @@ class OwnedAccount:
     password_ref: str | None
     max_connections: int
     per_minute: int | None
+    mailbox: dict[str, Any] | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

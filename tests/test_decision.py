@@ -71,6 +71,7 @@ REFUSALS: list[tuple[dict[str, Any], str]] = [
     ({"pause": Pause(reason="virement", until_on=TODAY, promise=True)}, "promised"),
     ({"held_because": "à voir"}, "held"),
     ({"factored": True}, "factored"),
+    ({"undelivered": {"dunning@client.example": 12}}, "undelivered"),
 ]
 CUSTOMER_REFUSALS: list[tuple[dict[str, Any], str]] = [
     ({"pause": Pause(reason="congés", until_on=TOMORROW)}, "customer_paused"),
@@ -89,6 +90,7 @@ AGREED: list[dict[str, Any]] = [
     {"pause": Pause(reason="virement", until_on=YESTERDAY, promise=True)},
     {"balance": Decimal("0.01")},
     {"rule_live": True, "rule_mailed_on": TODAY},
+    {"undelivered": {"former@client.example": 12}},
 ]
 
 
@@ -164,7 +166,7 @@ def test_the_first_guard_that_refuses_is_the_reason_and_all_are_told() -> None:
     verdict = decide(facts, RULE, TODAY)
     assert [check.guard for check in verdict.checks] == [
         "filter", "commercial_state", "balance", "state", "due_date", "once_a_day", "pause", "excluded", "held",
-        "factored", "gap", "fresh_payments", "recipient",
+        "factored", "gap", "fresh_payments", "delivered", "recipient",
     ]  # fmt: skip
     assert [check.reason for check in verdict.checks if check.reason] == [
         "disputed", "no_due_date", "excluded", "factored", "no_recipient",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, LiteralString
 
 import psycopg
@@ -12,6 +13,7 @@ from operations.customers import save_contact
 from operations.invoices import attach_original
 from operations.ledger import record_payment
 from operations.pauses import pause, promise
+from operations.rules import save_rule
 from operations.tags import save_category, save_tag, tag, tag_customer
 from store.connection import act
 from store.outcomes import suppress
@@ -132,6 +134,20 @@ CHANGES: dict[str, tuple[LiteralString, str, str]] = {
         "company",
         "payments_fresh_hours",
     ),
+    "companies.after_bounce": (
+        "UPDATE companies SET after_bounce = 'next_contact'",
+        "company",
+        "after_bounce",
+    ),
+    "tasks, added": (
+        """
+        INSERT INTO tasks (kind, company_id, customer_id, reminder_id, reason)
+        SELECT 'complaint', company_id, customer_id, id, 'complained' FROM reminders
+        """,
+        "task",
+        "kind",
+    ),
+    "tasks.done_at": ("UPDATE tasks SET done_at = now(), done_by = 'user:paul'", "task", "done_at"),
     "payment_sources.heard_at": (
         "INSERT INTO payment_sources (company_id, heard_at, heard_from) SELECT min(id), now(), 'import' FROM companies",
         "company",
@@ -164,6 +180,7 @@ SOURCES: dict[str, tuple[str, ...]] = {
     "InvoiceFacts.held_because": ("invoices.held_because",),
     "InvoiceFacts.pause": ("pauses, added", "pauses.lifted_at"),
     "InvoiceFacts.tags": ("taggings, added", "taggings, removed", "tags.title"),
+    "InvoiceFacts.undelivered": ("tasks, added", "tasks.done_at"),
     "InvoiceFacts.interlocutors": ("invoices.dunning_contact_id", "invoices.billing_contact_id"),
     "CustomerFacts.number": ("customers.number",),
     "CustomerFacts.name": ("customers.name",),
@@ -177,6 +194,7 @@ SOURCES: dict[str, tuple[str, ...]] = {
     "CustomerFacts.tags": ("customer_taggings, added", "customer_taggings, removed", "tags.title"),
     "CustomerFacts.unallocated": ("payments, added",),
     "CustomerFacts.min_days_between_mails": ("companies.min_days_between_mails",),
+    "CustomerFacts.passes_over": ("companies.after_bounce",),
     "Contact.name": ("contacts.name",),
     "Contact.email": ("contacts.email",),
     "Contact.language": ("contacts.language",),
@@ -217,6 +235,25 @@ def conn(database: Connection) -> Connection:
     return database
 
 
+def a_mail_that_came_back(conn: Connection, *, with_task: bool) -> None:
+    definition = {
+        "title": "Relance 1",
+        "filter": {"field": "level", "op": "=", "value": 0},
+        "texts": {"fr": {"subject": "Relance", "header": "", "footer": ""}},
+    }
+    now = datetime(2026, 11, 24, 13, tzinfo=UTC)
+    rule_id = save_rule(conn, definition, company="NORD", account="comptabilité", by="user:marie", now=now).id
+    conn.execute("INSERT INTO runs (rule_id, rule_version, due_at) VALUES (%s, 1, now())", [rule_id])
+    conn.execute(
+        "INSERT INTO reminders"
+        " (run_id, rule_id, rule_version, company_id, customer_id, currency, recipient, message_id)"
+        " SELECT n.id, n.rule_id, 1, i.company_id, i.customer_id, 'EUR', 'zoe@client.example', '<1@nord.example>'"
+        "   FROM runs n, invoices i"
+    )
+    if with_task:
+        conn.execute(CHANGES["tasks, added"][0])
+
+
 def test_every_fact_has_its_source_in_the_database() -> None:
     kinds = (InvoiceFacts, CustomerFacts, Contact, Pause)
     known = {f"{kind.__name__}.{field.name}" for kind in kinds for field in fields(kind)}
@@ -238,6 +275,8 @@ def test_a_change_is_journaled_with_who_why_and_when(conn: Connection, change: s
     conn.execute("INSERT INTO companies (code, name) VALUES ('SUD', 'Sud')")
     if change == "invoices.customer_id":
         conn.execute("INSERT INTO customers (number, name) VALUES ('C-9', 'Autre')")
+    if change.startswith("tasks"):
+        a_mail_that_came_back(conn, with_task=change != "tasks, added")
     if change == "suppressed_addresses, removed":
         suppress(conn, "gone@client.example", "5.1.1")
     last = conn.execute("SELECT max(id) FROM journal").fetchone()

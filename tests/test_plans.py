@@ -16,7 +16,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from store import claims, companies, effects, facts, hints, outcomes, rules, runs
+from store import claims, companies, effects, facts, feedback, hints, outcomes, rules, runs, tasks
 from store.connection import connect
 from store.tick import Answered, Uploaded, tick
 from tests.chasing import open_chase
@@ -280,4 +280,23 @@ def test_a_run_is_counted_without_reading_the_others(explained: Explained) -> No
     run_id = runs.insert(conn, rules.saved(conn)[0].pinned, due_at=datetime(2026, 11, 24, tzinfo=UTC), request_key="x")
     assert run_id
     assert runs.last_minute(conn, run_id) == 0
+    assert explained.scanned() == set()
+
+
+def test_what_comes_back_about_a_mail_goes_by_key(explained: Explained) -> None:
+    conn = conn_of(explained)
+    plain = explained._conn  # noqa: SLF001
+    plain.execute("INSERT INTO tasks (kind, company_id, customer_id, reminder_id, reason)"
+                  " SELECT 'undelivered', company_id, customer_id, id, 'no_mailbox' FROM reminders"
+                  " WHERE state = 'sent' ORDER BY id LIMIT 20")  # fmt: skip
+    (sent, message_id), *_ = plain.execute("SELECT id, message_id FROM reminders WHERE state = 'sent' ORDER BY id")
+    assert feedback.reminder(conn, message_id)
+    assert feedback.note(
+        conn, sent, kind="hard", reason="no_mailbox", status="", about="", told_by=b"\0" * 32, received_at=None
+    )
+    assert feedback.mark_undelivered(conn, sent)
+    assert feedback.make_task(conn, sent, kind="undelivered", reason="no_mailbox") is None
+    feedback.reminded(conn, sent)
+    assert len(tasks.tasks(conn, done=False)) == 20
+    assert tasks.open_tasks(conn) == {"undelivered": 20}
     assert explained.scanned() == set()

@@ -9,7 +9,7 @@ import pytest
 
 from tests.test_decision import FACTS, RULE, contact
 from workflow.facts import Role
-from workflow.recipients import Recipient, recipient
+from workflow.recipients import Recipient, next_contact, recipient
 
 if TYPE_CHECKING:
     from workflow.facts import Contact, InvoiceFacts
@@ -69,3 +69,18 @@ def test_one_role_twice_still_asks_the_customer_first() -> None:
 def test_a_contact_that_refuses_mail_is_still_the_one_and_a_guard_says_so() -> None:
     gone = replace(DUNNING, suppressed=True)
     assert recipient(facts({"dunning": gone, "billing": BILLING}), RULE) == Recipient(gone, "preferred contact")
+
+
+def test_a_company_may_pass_over_an_address_that_refuses_mail() -> None:
+    gone = replace(DUNNING, suppressed=True)
+    found = facts({"dunning": gone, "billing": BILLING}, address=ADDRESS)
+    passing = replace(found, customer=replace(found.customer, passes_over=True))
+    assert recipient(passing, RULE) == Recipient(BILLING, "customer's other contact")
+    alone = replace(passing, customer=replace(passing.customer, contacts={"dunning": gone}, address=None))
+    assert recipient(alone, RULE) == Recipient(gone, "preferred contact"), "the reason is told where nobody is left"
+
+
+def test_whoever_takes_mail_next_in_the_chain_is_offered() -> None:
+    gone = replace(DUNNING, suppressed=True)
+    assert next_contact(facts({"dunning": gone}, address=ADDRESS), RULE) == Recipient(ADDRESS, "customer's address")
+    assert next_contact(facts({"dunning": gone}), RULE) is None

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from operations.accounts import save_account
 from operations.companies import save_company
+from operations.mailboxes import check_mailbox
 from operations.rulebook_text import SECTIONS, Refusal, read_book, text_parts, write_book
 from operations.tags import save_category, save_tag
 from tests.filter_strategies import filters
@@ -151,6 +152,7 @@ CHARACTERS = st.characters(exclude_categories=["Cs", "Cc", "Cn", "Zl", "Zp"])
 WORDS = st.text(CHARACTERS, max_size=20)
 NAMES = st.text(CHARACTERS, min_size=1, max_size=20)
 LETTERS = st.text(CHARACTERS | st.sampled_from(" \n{}%#*'\":"), max_size=60)
+IMAP = {"host": "imap.nord.example", "username": "retours", "password_ref": "env:NORD_IMAP"}
 VALUES: dict[str, st.SearchStrategy[Any]] = {
     "TEXT": WORDS,
     "OPTIONAL_TEXT": st.none() | WORDS,
@@ -164,6 +166,14 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "OPTIONAL_WORDS": st.none() | st.lists(WORDS, max_size=3).map(tuple),
     "WEEKDAYS": st.sets(st.integers(1, 7)).map(lambda days: tuple(sorted(days))),
     "FILTER": filters().map(to_text),
+    "MAILBOX": st.none()
+    | NAMES.map(str.strip).map(lambda name: {"maildir": f"/{name}"})
+    | st.builds(
+        lambda folder, port, ca_file: check_mailbox({**IMAP, "folder": folder, "port": port, "ca_file": ca_file}),
+        NAMES.filter(str.strip),
+        st.integers(1, 65535),
+        st.sampled_from([None, "/etc/ssl/ca.pem"]),
+    ),
     "TEXTS": st.dictionaries(
         st.sampled_from(["fr", "en"]), st.fixed_dictionaries(dict.fromkeys(("subject", "header", "footer"), LETTERS))
     ),

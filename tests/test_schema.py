@@ -14,6 +14,7 @@ from store.outcomes import Outcome
 from store.people import UserRole
 from store.shipped import shipped
 from workflow.facts import CommercialState, CustomerKind, Language
+from workflow.feedback import AfterBounce, FeedbackKind, TaskKind
 from workflow.machine import LAST_LEVEL, STATES, level_of
 
 if TYPE_CHECKING:
@@ -104,6 +105,9 @@ def test_a_newer_database_asks_for_a_newer_relance(database: Connection) -> None
         ("users", "language", set(get_args(Language))),
         ("users", "role", set(get_args(UserRole))),
         ("reminder_invoices", "outcome", set(get_args(Outcome))),
+        ("feedback", "kind", set(get_args(FeedbackKind))),
+        ("tasks", "kind", set(get_args(TaskKind))),
+        ("companies", "after_bounce", set(get_args(AfterBounce))),
     ],
 )
 def test_a_list_of_words_is_the_same_in_the_schema_and_in_the_code(
@@ -119,7 +123,7 @@ def test_the_schema_reads_the_level_from_the_state(database: Connection, state: 
     assert level_of(state) <= LAST_LEVEL
 
 
-@pytest.mark.parametrize("table", ["journal", "attempts", "payments"])
+@pytest.mark.parametrize("table", ["journal", "attempts", "payments", "feedback"])
 @pytest.mark.parametrize("change", ["DELETE FROM", "UPDATE"])
 def test_what_was_written_down_stays(database: Connection, table: str, change: str) -> None:
     statement = f"{change} {table}" + (" SET id = DEFAULT" if change == "UPDATE" else "")

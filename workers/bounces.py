@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from workers.bounce_notices import read_notice
 from workers.bounce_words import addresses_in, by_daemon, read_words, reply_in, report_text, said_of, status_in
-from workers.incoming import read_fields, read_parts
+from workers.incoming import MAX_TEXT_BYTES, read_fields, read_parts
 from workflow.bounces import Failure, Kind, Verdict, judge
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ MAX_SAID_CHARACTERS: Final = 300
 MAX_TEXTS: Final = 10  # of a mail, that are read for what may stand anywhere
 
 _OUR_MESSAGE_ID = re.compile(r"<([1-9]\d{0,17})\.[0-9a-f]{20}@[A-Za-z0-9.-]{1,253}>")
+_MESSAGE_ID = re.compile(r"<[^<>\s\x00-\x1f]{3,500}>")
 _RETURNED_ID = re.compile(r"(?im)^[> \t]{0,20}(?:x-)?(?:original-)?message-id[ \t]*:\s{0,20}(<[^<>\s]{3,500}>)")
 _DIAGNOSTIC_KIND = re.compile(r"^\s*[\w-]{1,30}\s*;\s*")
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f]")
@@ -68,6 +69,21 @@ class _Found:
     verdict: Verdict
     address: str = ""
     failure: Failure = _NOTHING_SAID
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Head:
+    """Who wrote a mail, by its own word, and its own message id; empty where it says neither."""
+
+    sender: str
+    message_id: str
+
+
+def read_head(content: bytes) -> Head:
+    """Read the headers of any mail."""
+    head = read_parts(content[:MAX_TEXT_BYTES])[0]
+    named = _MESSAGE_ID.search(head.first("message-id"))
+    return Head(sender=_sender(head), message_id=named[0] if named else "")
 
 
 def read_bounces(content: bytes) -> list[Bounce]:

@@ -65,6 +65,8 @@ REASONS: Final[dict[str, dict[Language, str]]] = {
     "receipt": {"en": "receipt by the reader's program", "fr": "accusé du logiciel de lecture"},
     "complained": {"en": "reader reported it as spam", "fr": "signalé comme spam par le lecteur"},
     "about_sending": {"en": "report that is no complaint", "fr": "rapport qui n'est pas une plainte"},
+    "other_address": {"en": "not delivered at another address", "fr": "non remis à une autre adresse"},
+    "answered": {"en": "somebody answered", "fr": "quelqu'un a répondu"},
     "not_a_report": {"en": "no report about a mail", "fr": "pas un rapport sur un message"},
     "not_readable": {"en": "file cannot be read", "fr": "fichier illisible"},
     "too_large_to_read": {"en": "larger than 25 MiB: not read", "fr": "plus de 25 Mio : non lu"},

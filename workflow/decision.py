@@ -50,6 +50,10 @@ REASONS: dict[str, dict[str, str]] = {
     "sent_before": {"en": "mailed by this rule too recently", "fr": "envoyée par cette règle trop récemment"},
     "no_recipient": {"en": "no address to write to", "fr": "aucune adresse où écrire"},
     "other_recipient": {"en": "now for another recipient", "fr": "désormais pour un autre destinataire"},
+    "undelivered": {
+        "en": "the last one reached nobody at this address",
+        "fr": "la précédente n'a atteint personne à cette adresse",
+    },
     "error": {"en": "could not be decided: see the log", "fr": "n'a pas pu être décidée : voir le journal"},
     "suppressed": {"en": "the address refuses mail", "fr": "l'adresse refuse le courrier"},
 }
@@ -171,7 +175,15 @@ def _sent_before(facts: InvoiceFacts, rule: Rule, today: date) -> Check:
     return Check("sent_before", "sent_before" if too_soon else "", last.isoformat() if last else "")
 
 
-_COUNTING = (_commercial_state, _balance, _state, _due, _today, _pause, _excluded, _held, _factored, _gap, _fresh)
+def _delivered(facts: InvoiceFacts, rule: Rule, _today: date) -> Check:
+    found = recipient(facts, rule) if facts.undelivered else None
+    task = facts.undelivered.get(found.contact.email.lower()) if found else None
+    return Check("delivered", "undelivered" if task else "", f"task {task}" if task else "")
+
+
+_COUNTING = (
+    _commercial_state, _balance, _state, _due, _today, _pause, _excluded, _held, _factored, _gap, _fresh, _delivered,
+)  # fmt: skip
 _NOT_COUNTING = (_commercial_state, _balance, _pause, _excluded, _held, _gap, _fresh, _sent_before)
 
 

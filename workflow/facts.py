@@ -42,7 +42,8 @@ class CustomerFacts:
 
     `unallocated`: credits and payments on account that no invoice has taken yet, by currency, in its units.
     `last_mail_on`: business day of the last live or accepted mail of *another* run; None when there is none.
-    `min_days_between_mails`: the company's minimum, None where it sets none.
+    `min_days_between_mails`: the company's minimum, None where it sets none. `passes_over`: where an address refuses
+    mail, the company writes to the chain's next contact.
     """
 
     id: int
@@ -60,6 +61,7 @@ class CustomerFacts:
     unallocated: Mapping[str, Decimal] = field(default_factory=dict)
     last_mail_on: date | None = None
     min_days_between_mails: int | None = None
+    passes_over: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +73,8 @@ class InvoiceFacts:
     `interlocutors`: the invoice's own contacts by role, where it has any.
     `rule_mailed_on`: last business day on which the deciding rule, where it does not count, mailed about this invoice.
     `rule_live`: such a mail is still on its way. `stale_payments`: what is known of the company's payments is older
-    than it allows, in words; None where it is not.
+    than it allows, in words; None where it is not. `undelivered`: the addresses, in lower case, at which a mail about
+    this invoice turned out to reach nobody, with the open task that says so.
     """
 
     id: int
@@ -98,3 +101,4 @@ class InvoiceFacts:
     rule_mailed_on: date | None = None
     rule_live: bool = False
     stale_payments: str | None = None
+    undelivered: Mapping[str, int] = field(default_factory=dict)

@@ -20,19 +20,33 @@ class Recipient:
     link: Link
 
 
+def chain(facts: InvoiceFacts, rule: Rule) -> tuple[tuple[Link, Contact | None], ...]:
+    """Every link, in order, and who stands there.
+
+    The customer's contact of the preferred role, the invoice's own of the other role, the customer's of that role, the
+    customer's address.
+    """
+    customer = facts.customer
+    return (
+        ("preferred contact", customer.contacts.get(rule.preferred_contact)),
+        ("invoice's interlocutor", facts.interlocutors.get(rule.interlocutor)),
+        ("customer's other contact", customer.contacts.get(rule.interlocutor)),
+        ("customer's address", customer.address),
+    )
+
+
 def recipient(facts: InvoiceFacts, rule: Rule) -> Recipient | None:
     """Find who receives a mail about this invoice. None is a reported problem, never a silent skip.
 
-    The chain: the customer's contact of the preferred role, the invoice's own of the other role, the customer's of that
-    role, the customer's address.
+    The first of the chain; where the company passes over addresses that refuse mail, the first that takes it.
     """
-    customer = facts.customer
-    if contact := customer.contacts.get(rule.preferred_contact):
-        return Recipient(contact, "preferred contact")
-    if contact := facts.interlocutors.get(rule.interlocutor):
-        return Recipient(contact, "invoice's interlocutor")
-    if contact := customer.contacts.get(rule.interlocutor):
-        return Recipient(contact, "customer's other contact")
-    if customer.address:
-        return Recipient(customer.address, "customer's address")
-    return None
+    found = [Recipient(contact, link) for link, contact in chain(facts, rule) if contact]
+    if facts.customer.passes_over:
+        found = [one for one in found if not one.contact.suppressed] or found
+    return found[0] if found else None
+
+
+def next_contact(facts: InvoiceFacts, rule: Rule) -> Recipient | None:
+    """Who could be written to where an address of the chain refuses mail: the first whose address does not."""
+    found = [Recipient(contact, link) for link, contact in chain(facts, rule) if contact]
+    return next((one for one in found if not one.contact.suppressed), None)

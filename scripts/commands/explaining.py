@@ -17,14 +17,23 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from operations.explain import ChainLink, Explanation, RuleExplanation
-    from store.histories import Change
+    from store.histories import Change, Feedback
     from workflow.facts import Language
+    from workflow.feedback import FeedbackKind
     from workflow.filters import Clause
 
 # What the machine does in passing is told by the reminders themselves.
 _PASSING: Final = frozenset({"state", "before_settled"})
 _ASKED_WIDTH: Final = 42  # the longest question of a guard, so that all answers stand in one column
 _LINK_WIDTH: Final = 26
+_HASH_SHOWN: Final = len("sha256:") + 12
+_CAME_BACK: Final[dict[FeedbackKind, str]] = {
+    "hard": "hard bounce",
+    "soft": "soft bounce",
+    "auto_reply": "automatic answer",
+    "complaint": "complaint",
+    "answer": "answer",
+}
 _JOINED: Final = {"all": "all of", "any": "any of", "not": "not"}
 
 
@@ -110,7 +119,14 @@ def _json(found: Explanation, lang: Language) -> dict[str, Any]:
         ],
         "runs": [{**printing.plain(one), "words": _words(one.reason, lang)} for one in found.runs],
         "reminders": [
-            {**printing.plain(one), "attempts": found.attempts[one.id]} for one in found.reminders
+            {
+                **printing.plain(one),
+                "attempts": found.attempts[one.id],
+                "feedback": [
+                    {**printing.plain(back), "words": _came_back(back, lang)} for back in found.feedback[one.id]
+                ],
+            }
+            for one in found.reminders
         ],
         "changes": found.changes,
         "payments": found.payments,
@@ -219,12 +235,16 @@ def _past(out: Console, found: Explanation, lang: Language) -> None:
             level = f", level {mail.level} to {mail.level + 1}" if mail.level is not None else ", does not count"
             day = f" on {mail.ended_on}" if mail.ended_on else ""
             money = printing.amount(mail.amount, mail.currency)
-            state = f"{mail.state.replace('_', ' ')}{day}"
+            reached = ", reached nobody" if mail.undelivered_at else ""
+            state = f"{mail.state.replace('_', ' ')}{day}{reached}"
             printing.line(out, f"{mail.id}  {mail.rule}{level}, {state}, {money} to {mail.recipient}")
             for attempt in found.attempts[mail.id]:
                 said = f": {attempt.detail}" if attempt.detail else ""
                 step = attempt.step.replace("_", " ")
                 printing.line(out, f"{printing.instant(attempt.at)}  {step}{said}", indent=6, style="dim")
+            for back in found.feedback[mail.id]:
+                words = f"{printing.instant(back.received_at)}  {_told(back, lang)}"
+                printing.line(out, words, indent=6, style="red" if back.kind in {"hard", "complaint"} else "dim")
     told = [line for change in found.changes if (line := _change(change))]
     if told or found.payments:
         printing.heading(out, "What changed")
@@ -235,6 +255,21 @@ def _past(out: Console, found: Explanation, lang: Language) -> None:
         )
     for line in told:
         printing.line(out, line)
+
+
+def _came_back(back: Feedback, lang: Language) -> str:
+    from workflow.bounces import REASONS as ABOUT_MAILS  # noqa: PLC0415 - loaded when asked for
+
+    return ABOUT_MAILS[back.reason][lang]
+
+
+def _told(back: Feedback, lang: Language) -> str:
+    """What came back, without a name: `hard bounce: no such mailbox (5.1.1), at sha256:3f2a8c1b9d0e`."""
+    status = f" ({back.status})" if back.status else ""
+    who = ""
+    if back.about:
+        who = f", {'from' if back.kind in {'answer', 'auto_reply'} else 'at'} {back.about[:_HASH_SHOWN]}"
+    return f"{_CAME_BACK[back.kind]}: {_came_back(back, lang)}{status}{who}"
 
 
 def _change(change: Change) -> str:
@@ -251,12 +286,12 @@ def _change(change: Change) -> str:
 
 
 def _grid(first: int = 9) -> Table:
-    """Marks, names of at least `first` columns, values."""
+    """Marks, names of `first` columns, values. Of a width that rich may change, it loses the last letters."""
     from rich.table import Table  # noqa: PLC0415 - only people need it
 
     grid = Table.grid(padding=(0, 1), pad_edge=False)
     grid.add_column(width=2, justify="right")
-    grid.add_column(overflow="fold", min_width=first)
+    grid.add_column(overflow="fold", width=first)
     grid.add_column(overflow="fold")
     return grid
 
