@@ -1,4 +1,4 @@
-"""Reading bounces and answers: what mails from files tell of the mails sent."""
+"""Reading bounces and answers: what mails from files tell of the mails sent, and what follows of those in mailboxes."""
 
 from __future__ import annotations
 
@@ -6,13 +6,22 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from store import mailboxes, settings
 from workers.bounces import Bounce, read_bounces
+from workers.identity import why_foreign
+from workers.imap import Unreadable
 from workers.incoming import MAX_BYTES
+from workers.mailbox import Look, look
 from workflow.errors import InvalidInput
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
+
+    from store.connection import Connection
+    from store.mailboxes import Mailbox
+
+_AGAIN_S = 60.0  # a scheduler tries again by itself
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +30,48 @@ class Classified:
 
     file: str
     bounce: Bounce
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MailboxRead:
+    """An account's mailbox. `look` is None where it could not be read, and `error` says why."""
+
+    account: str
+    look: Look | None
+    error: str = ""
+
+
+def read(
+    conn: Connection, *, account: str | None = None, dry_run: bool = False, by: str, instance: str
+) -> list[MailboxRead]:
+    """Read what is new in every account's mailbox, or in one's, 200 mails each; what follows is done, mail by mail.
+
+    A dry run only tells. One that cannot be read stops no other. The connection's transaction is ended first. Raises
+    InvalidInput where there is no mailbox, or where the database is not `instance`, this host's.
+    """
+    if foreign := why_foreign(settings.read(conn), instance):
+        raise InvalidInput(field="instance", value=instance, reason=f"{foreign}; relance instance show")
+    found = mailboxes.mailboxes(conn, account)
+    if not found:
+        raise InvalidInput(
+            field="account", value=account, reason="there is no mailbox to read: a mail account names one"
+        )
+    conn.commit()
+    return [_look(conn, box, dry_run=dry_run, by=by) for box in found]
+
+
+def _look(conn: Connection, box: Mailbox, *, dry_run: bool, by: str) -> MailboxRead:
+    try:
+        found = look(conn, box, by=by, keep=not dry_run)
+    except Unreadable as error:
+        if not dry_run:
+            with conn.transaction():
+                mailboxes.failed(conn, box.account_id, str(error), every_s=_AGAIN_S)
+        return MailboxRead(account=box.account, look=None, error=str(error))
+    if not dry_run:
+        with conn.transaction():
+            mailboxes.looked(conn, box.account_id, more=found.more)
+    return MailboxRead(account=box.account, look=found)
 
 
 def classify(paths: Iterable[Path]) -> Iterator[Classified]:

@@ -10,7 +10,7 @@ import redis
 
 from operations import runs
 from operations.pace import Pace, pace
-from store import audits, breakers, companies, freshness, lookups, rules, settings, standing
+from store import audits, breakers, companies, freshness, lookups, mailboxes, rules, settings, standing, tasks
 from store.outbox import REMINDER_STATES
 from workers.broker import QUEUES
 from workers.identity import why_foreign
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from store.audits import LastAudit
     from store.companies import Account, Company
     from store.connection import Connection
+    from store.mailboxes import MailboxStanding
     from store.settings import Settings
     from store.standing import Held, Moving, Queues
 
@@ -80,7 +81,8 @@ class Status:
 
     `days`: each company's business day; `pace`: by open run; `undated`: invoices that no reminder will follow for want
     of a due date, by company; `stale`: whose payment data are too old for firmer reminders, and since when; `audit`:
-    the last one; `unreadable`: rules that fire for nobody, by title, and why.
+    the last one; `tasks`: open ones by kind; `mailboxes`: how reading bounces and answers goes; `unreadable`: rules
+    that fire for nobody, by title, and why.
     """
 
     instance: Settings
@@ -96,6 +98,8 @@ class Status:
     undated: dict[str, int]
     stale: dict[str, str]
     audit: LastAudit | None
+    tasks: dict[str, int]
+    mailboxes: tuple[MailboxStanding, ...]
     unreadable: dict[str, str]
     next_instants: tuple[NextInstant, ...]
     held: tuple[Held, ...]
@@ -147,6 +151,8 @@ def status(conn: Connection, redis_url: str, *, instance: str = "", ever: bool =
         undated=standing.undated(conn),
         audit=audits.last(conn),
         stale={one.code: one.detail for one in freshness.of_companies(conn).values() if one.stale},
+        tasks=tasks.open_tasks(conn),
+        mailboxes=tuple(mailboxes.standing(conn)),
         unreadable=unreadable | unfiring,
         next_instants=tuple(coming),
         held=tuple(standing.held(conn)),

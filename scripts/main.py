@@ -181,7 +181,12 @@ COMMANDS: Final[dict[str, Entry]] = {
     "bounces": Entry(
         "scripts.commands.bounces:bounces",
         "Read what comes back.",
-        ("relance bounces classify mails --json",),
+        ("relance bounces classify mails --json", "relance bounces read --dry-run", "relance bounces read"),
+    ),
+    "tasks": Entry(
+        "scripts.commands.tasks:tasks",
+        "List what needs a person, and say that it is done.",
+        ("relance tasks list", 'relance tasks done 12 --again --because "address corrected"'),
     ),
     "import": Entry(
         "scripts.commands.importing:import_",

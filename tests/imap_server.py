@@ -96,6 +96,10 @@ class ImapServer:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)
 
+    def hang_up(self) -> None:
+        """End every conversation, whatever it waits for."""
+        self._loop.call_soon_threadsafe(lambda: [session.cancel() for session in self._sessions])
+
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
         context = self._context if self._implicit else None

@@ -34,8 +34,9 @@ from store.connection import connect
 from tests.chasing import RULE, decided_run, doubt, fail, open_chase, send_all
 from tests.conftest import FOLDER
 from tests.databases import administering, copied
+from tests.returned import bounce
 from tests.terminal import PATIENCE_S, command, environment, terminal
-from tests.trade import invoice
+from tests.trade import invoice, open_account
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Mapping
@@ -184,6 +185,26 @@ def some_mails(world: World) -> None:
     world.write("mails/1.eml", "From: a@client.example\nSubject: Merci\n\nBien reçu.\n")
 
 
+def a_bounce(world: World) -> None:
+    """The mail of the twelfth run came back, to a maildir that is read."""
+    for name in ("new", "cur"):
+        (world.folder / "mails" / name).mkdir(parents=True)
+    with connect(world.url) as conn:
+        place = {"maildir": str(world.folder / "mails")}
+        open_account(conn, "sortie", host="127.0.0.1", port=2525, security="plain", mailbox=place)
+    twelve_sent(world)
+    with connect(world.url) as conn:
+        message_id, address = conn.execute("SELECT message_id, recipient FROM reminders").fetchall()[0]
+    (world.folder / "mails" / "new" / "1.relay").write_bytes(bounce(message_id, address))
+
+
+def twelfth_task(world: World) -> None:
+    world.execute(f"ALTER TABLE tasks ALTER id RESTART WITH {TWELVE}")
+    a_bounce(world)
+    done = world.relance("bounces", "read")
+    assert done.exit_code == 0, done.output
+
+
 PREPARED: Final[dict[str, Callable[[World], None]]] = {
     "demo": at_home,
     "runs": twelfth_run,
@@ -200,6 +221,8 @@ PREPARED: Final[dict[str, Callable[[World], None]]] = {
     "backup": at_home,
     "restore": a_backup,
     "bounces classify": some_mails,
+    "bounces read": a_bounce,
+    "tasks": twelfth_task,
     "import": files_of_another_system,
     "import invoices.csv --mapping": a_mapping,
     "doctor": a_sink,

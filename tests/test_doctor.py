@@ -32,6 +32,7 @@ from scripts.sink import Behaviour, Sink
 from store import settings as instance
 from store.connection import connect
 from tests.chasing import open_rule
+from tests.imap_server import ImapServer
 from tests.test_smtp import CERTIFICATE, IMPLICIT, LOGIN, TLS, WRONG, scripted
 from tests.trade import open_account, open_trade
 from workers.settings import VARIABLES, Settings
@@ -281,6 +282,23 @@ def test_a_refused_reader_is_told_in_the_servers_words(
     assert "5.7.1 relaying" in found.found
     assert found.found.isprintable()
     assert "--to" in found.advice
+
+
+def test_a_mailbox_is_tried_and_left_as_it_is(
+    examined: Callable[..., list[Finding]], trade: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(SECRET, WRONG)
+    with ImapServer(CERTIFICATE) as server:
+        place = {"host": "localhost", "port": server.port, "ca_file": str(CERTIFICATE), "username": server.login[0]}
+        opened(trade, 1, mailbox=place | {"password_ref": f"env:{SECRET}"})
+        refused = said(examined(), "mailbox", "sortie")
+        assert (refused.verdict, "refused the login" in refused.found, WRONG in str(refused)) == ("error", True, False)
+        monkeypatch.setenv(SECRET, server.login[1])
+        server.inbox.add(b"x")
+        assert said(examined(), "mailbox", "sortie").verdict == "ok"
+        assert not any("FETCH" in each for each in server.commands)
+    opened(trade, 1, mailbox={"maildir": str(tmp_path / "nowhere")})
+    assert "No such file" in said(examined(), "mailbox", "sortie").found
 
 
 def test_an_account_that_nobody_opened_is_missed(examined: Callable[..., list[Finding]]) -> None:

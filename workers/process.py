@@ -24,6 +24,7 @@ from workers import actors
 from workers.broker import QUEUES, RedisHints, make_broker
 from workers.identity import is_ours
 from workers.log import log
+from workers.mailroom import Mailroom
 from workers.office import Office
 from workers.relay import relay
 from workers.scheduler import ClockWatch, fire_unless_jumped, plan_audit
@@ -100,7 +101,8 @@ def work(settings: Settings, *, threads: int) -> None:
 
 def schedule(settings: Settings, stop: threading.Event) -> None:
     """Scheduler, relay and sweep in one loop, until `stop`. A server that is away is waited for."""
-    with pool(settings.database_url, actor=identity("scheduler"), size=2) as connections:
+    actor = identity("scheduler")
+    with pool(settings.database_url, actor=actor, size=2) as connections, Mailroom(settings, actor=actor) as mailroom:
         hints = RedisHints(settings.redis_url)
         watch: ClockWatch | None = None
         next_sweep = next_fire = 0.0
@@ -113,6 +115,8 @@ def schedule(settings: Settings, stop: threading.Event) -> None:
                     fire_unless_jumped(connections, watch, instance=settings.instance)
                 with _going_on("audit"):
                     plan_audit(connections, instance=settings.instance)
+                with _going_on("mailboxes"):
+                    mailroom.round(connections)
             if now >= next_sweep:
                 next_sweep = now + settings.sweep_s
                 for name, part in PARTS.items():

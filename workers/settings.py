@@ -27,6 +27,7 @@ VARIABLES: dict[str, str] = {
     "RELANCE_SWEEP_S": "seconds between two sweeps",
     "RELANCE_HINT_S": "seconds after which a hint without effect is given again",
     "RELANCE_BREAKER_S": "seconds for which a mail server is left alone after five failures; doubled, up to 30 times",
+    "RELANCE_MAILBOX_S": "seconds between two looks at an account's mailbox of bounces and answers",
     "RELANCE_CLOSE_S": "seconds after which a run that has not ended is reported all the same",
 }
 
@@ -47,6 +48,7 @@ class Settings:
     sweep_s: float = 2
     hint_s: float = 60
     breaker_s: float = 60
+    mailbox_s: float = 60
     close_s: float = 7200
 
     @property

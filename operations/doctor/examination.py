@@ -16,7 +16,8 @@ from operations.doctor.database import database
 from operations.doctor.disk import disk
 from operations.doctor.finding import Check, Finding, look_at_all
 from operations.doctor.hints import hints
-from store import companies, health
+from operations.doctor.mailboxes import mailbox
+from store import companies, health, mailboxes
 from store.connection import connect
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from store.companies import Account
     from store.health import AccountNote
+    from store.mailboxes import Mailbox
     from workers.settings import Settings
 
 
@@ -47,7 +49,10 @@ def examine(
     if private_folder:
         folders["private servers"] = private_folder
     known = _accounts(servers.database_url) if servers else None
-    secrets = {(one.password_ref or "").removeprefix("env:") for one, _ in known or ()}
+    boxes = _mailboxes(servers.database_url) if servers and known else []
+    references = [one.password_ref or "" for one, _ in known or ()]
+    references += [box.mailbox.get("password_ref", "") for box in boxes]
+    secrets = {reference.removeprefix("env:") for reference in references}
     checks = [
         Check(name="configuration", look=partial(configuration, environment, secrets)),
         Check(name="disk", look=partial(disk, folders)),
@@ -61,6 +66,7 @@ def examine(
         Check(name="account", subject=one.name, look=partial(account, one, note, to=address, now=now()))
         for one, note in known or ()
     ]
+    checks += [Check(name="mailbox", subject=box.account, look=partial(mailbox, box)) for box in boxes]
     if known == []:
         checks.append(Check(name="account", look=_no_account))
     return look_at_all(checks)
@@ -75,6 +81,16 @@ def _accounts(url: str) -> list[tuple[Account, AccountNote]] | None:
             return [(one, notes[one.id]) for one in companies.accounts(conn).values() if one.id in notes]
     except psycopg.Error:
         return None
+
+
+def _mailboxes(url: str) -> list[Mailbox]:
+    """Every account's mailbox of bounces."""
+    try:
+        with connect(url) as conn:
+            health.be_brief(conn)
+            return mailboxes.mailboxes(conn)
+    except psycopg.Error:
+        return []
 
 
 def _no_account() -> list[Finding]:

@@ -116,6 +116,14 @@ def _queues(out: Out, found: Status) -> None:
         out.print(f"The audit of {found.audit.on_day} found {what}: relance audit", style="bold red")
     elif found.audit:
         out.print(f"The audit of {found.audit.on_day}: nobody who was due was missed.")
+    if found.tasks:
+        counts = ", ".join(f"{kind} {count}" for kind, count in found.tasks.items())
+        out.print(f"Tasks to be done: {counts}: relance tasks list", style="bold yellow")
+    for box in found.mailboxes:
+        if box.error:
+            since = f", last read {printing.minute(box.looked_at)}" if box.looked_at else ", never read yet"
+            text = f"The mailbox of {box.account} cannot be read ({box.error}){since}: relance bounces read"
+            out.print(printing.clean(text), style="yellow")
     for code, detail in found.stale.items():
         text = f"Payment data of {code}: {detail}. Firmer reminders wait: relance heartbeat {code}, or import them."
         out.print(printing.clean(text), style="yellow")
