@@ -13,6 +13,7 @@ import functools
 import socket
 import ssl
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from workers.steps import reached
@@ -72,6 +73,12 @@ class SmtpConnection:
     def pipelines(self) -> bool:
         """Several commands may travel in one packet (RFC 2920)."""
         return "PIPELINING" in self.features
+
+    @property
+    def certificate_until(self) -> datetime | None:
+        """Until when the server's certificate holds, which was verified; None without TLS."""
+        certificate = self._writer.get_extra_info("peercert")
+        return datetime.fromtimestamp(ssl.cert_time_to_seconds(certificate["notAfter"]), UTC) if certificate else None
 
     async def upload(self, sender: str, recipients: Sequence[str], stuffed: bytes) -> None:
         """Hand over everything but the final dot. `stuffed`: CRLF lines, dots doubled, ending in CRLF.

@@ -77,7 +77,7 @@ async def _tried(account: Account, password: str | None, note: AccountNote, to: 
             connection = await connect(account, password)
             took_ms = round((time.monotonic() - started) * 1000)
             try:
-                days = _certificate_days(connection, now)
+                until = connection.certificate_until
                 said = await _mailed(connection, account, note, to, now) if to else ""
                 await connection.quit()
             finally:
@@ -89,6 +89,7 @@ async def _tried(account: Account, password: str | None, note: AccountNote, to: 
         return _failed(account, f"{where} refuses at {error.step}: {error.reply}", advice)
     except (Unreachable, TimeoutError) as error:
         return _failed(account, *_unreachable(error, where))
+    days = (until - now).total_seconds() / 86400 if until else None
     soon = days is not None and days < _EXPIRES_SOON_DAYS
     parts = (
         f"{where} answers in {took_ms} ms",
@@ -116,14 +117,6 @@ async def _mailed(connection: SmtpConnection, account: Account, note: AccountNot
     mail = trial(account, to, note.language, now)
     await connection.upload(account.from_address, [to], stuffed(mail))
     return str(await connection.dot(_ANSWER_S))
-
-
-def _certificate_days(connection: SmtpConnection, now: datetime) -> float | None:
-    """How long the certificate, which has been verified, still holds; None without TLS."""
-    certificate = connection._writer.get_extra_info("peercert")  # noqa: SLF001 - nobody else asks for it
-    if not certificate:
-        return None
-    return (ssl.cert_time_to_seconds(certificate["notAfter"]) - now.timestamp()) / 86400
 
 
 def _failed(account: Account, found: str, advice: str) -> Finding:
