@@ -362,10 +362,13 @@ CREATE TABLE runs (
     hinted_until timestamptz NOT NULL DEFAULT '-infinity',
     undated      integer NOT NULL DEFAULT 0 CHECK (undated >= 0),       -- what it would have taken, had it a due date
     first_undated text[] NOT NULL DEFAULT '{}',                         -- the numbers of some of them
+    refused_by   text,                                                  -- who let a held run end: nothing more of it leaves
     oversize     jsonb,                                                 -- the figures behind held_because: workflow/limits.py
     FOREIGN KEY (rule_id, rule_version) REFERENCES rule_versions,
     CHECK ((state IN ('refused', 'failed')) = (problem IS NOT NULL)),
     CHECK (oversize IS NULL OR held_because IS NOT NULL),
+    CHECK (refused_by IS NULL OR state IN ('refused', 'open', 'closed')),
+    CHECK (refused_by IS NULL OR state <> 'open' OR held_because IS NOT NULL),
     CHECK ((held_because IS NULL) = (held_at IS NULL))
 );
 CREATE UNIQUE INDEX runs_once ON runs (rule_id, due_at) WHERE request_key IS NULL;    -- any number of schedulers: one run

@@ -115,6 +115,11 @@ class _Told:
     def _ran(self) -> bool:
         return self.summary.state not in {"refused", "failed", "held"}
 
+    @property
+    def _state(self) -> str:
+        """What the words depend on: refused by a person, or by a test instance, is not the same."""
+        return "refused_by" if self.summary.state == "refused" and self.summary.refused_by else self.summary.state
+
     def _subject(self, outcome: str) -> str:
         kind = "subject_supplement" if self.summary.supplement else "subject"
         if self.summary.state in {"open", "held"}:
@@ -128,7 +133,7 @@ class _Told:
     def _outcome(self) -> str:
         summary = self.summary
         if not self._ran:
-            return self.labels[f"outcome_{summary.state}"]
+            return self.labels[f"outcome_{self._state}"]
         if summary.sent:
             words = [self._counted("outcome", summary.sent)]
         else:
@@ -143,12 +148,15 @@ class _Told:
         """Say first what kind of report this is, then why nothing left, then what a person has to do."""
         summary, labels = self.summary, self.labels
         if not self._ran:
-            return [labels[f"lead_{summary.state}"], labels[f"lead_{summary.state}_do"].format(id=summary.run_id)]
+            words = {"id": summary.run_id, "name": _line(summary.refused_by)}
+            return [labels[f"lead_{self._state}"].format(**words), labels[f"lead_{self._state}_do"].format(**words)]
         lead = []
         if summary.state == "open":
             lead.append(labels["lead_early" if summary.waiting or summary.undecided else "lead_early_doubt"])
         elif summary.supplement:
             lead.append(labels["lead_supplement"])
+        if summary.refused_by:
+            lead.append(labels["lead_refused_rest"].format(name=_line(summary.refused_by)))
         if not summary.candidates:
             lead.append(labels["lead_nothing"])
         elif sum(summary.left_out().values()) == summary.candidates:
@@ -167,7 +175,7 @@ class _Told:
             (labels["by_schedule"], by or labels["by_schedule_value"]),
             (labels["missed"], self._counted("missed", summary.missed) if summary.missed else ""),
             (labels["run"], labels["run_value"].format(id=summary.run_id)),
-            (labels["problem"], self._why() if summary.state in {"failed", "held"} else ""),
+            (labels["problem"], self._why() if summary.refused_by or summary.state in {"failed", "held"} else ""),
         ]
         return [{"label": label, "value": value} for label, value in facts if value]
 

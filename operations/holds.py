@@ -93,6 +93,13 @@ def resume(conn: Connection, *, because: str = "", by: str, today: date | None =
         return settings.resume(conn)
 
 
+def lock_unfinished_run(conn: Connection, run_id: int) -> None:
+    """Lock a run that a person may still decide about. Raises InvalidInput where it has ended."""
+    if holds.unfinished_run(conn, run_id) is None:
+        reason = "has ended or was refused, or there is none of that number"
+        raise InvalidInput(field="run", value=run_id, reason=reason)
+
+
 def _subject(conn: Connection, named: tuple[str | int | None, ...]) -> tuple[Held, int]:
     match named:
         case (str(title), None, None, None, None, None):
@@ -104,8 +111,7 @@ def _subject(conn: Connection, named: tuple[str | int | None, ...]) -> tuple[Hel
         case (None, None, None, str(code), str(number), None):
             return "invoice", locked(conn, code, number).id
         case (None, None, None, None, None, int(run_id)):
-            if holds.unfinished_run(conn, run_id) is None:
-                raise InvalidInput(field="run", value=run_id, reason="has ended, or there is none of that number")
+            lock_unfinished_run(conn, run_id)
             return "run", run_id
         case _:
             raise InvalidInput(

@@ -101,6 +101,11 @@ COMMANDS: Final[dict[str, Entry]] = {
         "Let go of what is held.",
         ('relance release customer C1042 --because "agreed"',),
     ),
+    "refuse-run": Entry(
+        "scripts.commands.holding:refuse_run",
+        "Let a held run end unsent.",
+        ('relance refuse-run 12 --because "imported twice" --yes',),
+    ),
     "stop": Entry(
         "scripts.commands.holding:stop", "Stop all mail at once.", ('relance stop --because "wrong price list"',)
     ),

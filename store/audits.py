@@ -26,7 +26,8 @@ PAGE_INVOICES = 2_000
 _SNAPSHOT = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
 # closed_at is when its transaction began: what was committed just after the last audit looked may bear a time before.
 _RUNS = """
-SELECT id, rule_id, rule_version, due_at, state, opened_at, closed_at, held_because
+SELECT id, rule_id, rule_version, due_at, state, opened_at, closed_at,
+       CASE WHEN refused_by IS NULL THEN held_because END AS held_because
   FROM runs
  WHERE rule_id = ANY(%(rule_ids)s::bigint[]) AND request_key IS NULL
    AND (due_at > %(since)s::timestamptz

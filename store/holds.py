@@ -31,7 +31,9 @@ _RELEASE: Final[dict[Held, LiteralString]] = {
 _RELEASED = """
 UPDATE runs SET released = released OR candidates IS NOT NULL, hinted_until = '-infinity' WHERE id = %(id)s::bigint
 """
-_UNFINISHED_RUN = "SELECT id FROM runs WHERE id = %(id)s::bigint AND closed_at IS NULL FOR NO KEY UPDATE"
+_UNFINISHED_RUN = """
+SELECT id FROM runs WHERE id = %(id)s::bigint AND closed_at IS NULL AND refused_by IS NULL FOR NO KEY UPDATE
+"""
 _WHY = "SELECT held_because FROM runs WHERE id = %(id)s::bigint"
 _RULE = "SELECT id FROM rules WHERE title = %(title)s::text"
 _ACCOUNT = "SELECT id FROM mail_accounts WHERE name = %(name)s::text"
@@ -53,7 +55,7 @@ def let_run_go(conn: Connection, run_id: int) -> None:
 
 
 def unfinished_run(conn: Connection, run_id: int) -> int | None:
-    """The run of that number, locked, where it has not ended."""
+    """The run of that number, locked, where it has neither ended nor been refused."""
     row = conn.execute(_UNFINISHED_RUN, {"id": run_id}).fetchone()
     return row[0] if row else None
 

@@ -81,17 +81,22 @@ UPDATE reminders SET state = 'due', lease_until = NULL, hinted_until = '-infinit
 RETURNING id
 """
 _LONG_HELD_RUNS = """
-SELECT n.id FROM runs n JOIN rules u ON u.id = n.rule_id
+SELECT n.id, n.refused_by IS NOT NULL FROM runs n JOIN rules u ON u.id = n.rule_id
  WHERE n.closed_at IS NULL
-   AND least(u.held_at, n.held_at, CASE WHEN n.request_key IS NULL THEN u.inactive_since END)
-       < now() - make_interval(secs => %(after_s)s::float8)
+   AND (n.refused_by IS NOT NULL
+        OR least(u.held_at, n.held_at, CASE WHEN n.request_key IS NULL THEN u.inactive_since END)
+           < now() - make_interval(secs => %(after_s)s::float8))
 """
+# One that was ever in doubt waits for its rule; where its run is refused, it goes back to who looks after doubts.
 _LONG_HELD = """
-SELECT id, fence, company_id FROM reminders
- WHERE run_id = ANY(%(run_ids)s::bigint[]) AND open AND state = 'due' AND NOT ever_in_doubt
+SELECT id, fence, company_id, run_id FROM reminders
+ WHERE run_id = ANY(%(run_ids)s::bigint[]) AND open AND state = 'due'
+   AND (NOT ever_in_doubt OR run_id = ANY(%(refused_ids)s::bigint[]))
  ORDER BY id LIMIT 100
    FOR UPDATE SKIP LOCKED
 """
+_WAS_HELD = "held", "the rule was held or inactive for a day"
+_REFUSED = "run_refused", "the run was refused"
 _SUPPRESS = """
 INSERT INTO suppressed_addresses (email, because) VALUES (lower(%(email)s::text), %(because)s::text)
 ON CONFLICT (email) DO NOTHING
@@ -235,14 +240,15 @@ def free_lapsed(conn: Connection) -> int:
 def cancel_long_held(conn: Connection, days: Mapping[int, date], *, after_s: float = 86400) -> int:
     """Cancel the queued mails of rules held or deactivated for longer; what is due then is selected again by a run.
 
-    `days`: each company's calendar day.
+    And those of runs that a person has refused. `days`: each company's calendar day.
     """
-    run_ids = [row[0] for row in conn.execute(_LONG_HELD_RUNS, {"after_s": after_s})]
-    if not run_ids:
+    runs: dict[int, bool] = dict(conn.execute(_LONG_HELD_RUNS, {"after_s": after_s}).fetchall())
+    if not runs:
         return 0
-    found = conn.execute(_LONG_HELD, {"run_ids": run_ids}).fetchall()
+    refused_ids = [run_id for run_id, refused in runs.items() if refused]
+    found = conn.execute(_LONG_HELD, {"run_ids": list(runs), "refused_ids": refused_ids}).fetchall()
     lock_invoices_of(conn, [row[0] for row in found])
-    for reminder_id, fence, company_id in found:
-        error = "the rule was held or inactive for a day"
-        end(conn, reminder_id, fence, state="cancelled", problem="held", error=error, day=days[company_id])
+    for reminder_id, fence, company_id, run_id in found:
+        problem, error = _REFUSED if runs[run_id] else _WAS_HELD
+        end(conn, reminder_id, fence, state="cancelled", problem=problem, error=error, day=days[company_id])
     return len(found)

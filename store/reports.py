@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from psycopg.rows import class_row, dict_row
 
+from store.runs import REPORTED_BEFORE
 from workflow.limits import TooLarge
 from workflow.summary import Problem, RunSummary, Share
 
@@ -29,7 +30,7 @@ GIVE_UP_S = 86400.0
 _HEAD = """
 SELECT n.id AS run_id, n.rule_id, coalesce(v.definition ->> 'title', u.title) AS rule_title,
        c.code AS company_code, c.name AS company_name, c.zone, n.due_at, n.request_key IS NOT NULL AS by_hand,
-       coalesce(w.name, n.started_by) AS started_by, n.missed,
+       coalesce(w.name, n.started_by) AS started_by, n.missed, coalesce(f.name, n.refused_by, '') AS refused_by,
        CASE WHEN n.state = 'due' AND n.held_because IS NOT NULL THEN 'held' ELSE n.state END AS state,
        coalesce(n.held_because, n.problem, '') AS problem, n.oversize, n.supplement,
        (SELECT test_instance FROM settings) AS test_instance, coalesce(n.candidates, 0) AS candidates,
@@ -39,7 +40,8 @@ SELECT n.id AS run_id, n.rule_id, coalesce(v.definition ->> 'title', u.title) AS
   JOIN rules u ON u.id = n.rule_id
   JOIN rule_versions v ON v.rule_id = n.rule_id AND v.version = n.rule_version
   JOIN companies c ON c.id = u.company_id
-  LEFT JOIN users w ON w.login = n.started_by
+  LEFT JOIN users w ON 'user:' || w.login = n.started_by
+  LEFT JOIN users f ON 'user:' || f.login = n.refused_by
  WHERE n.id = %(run_id)s
 """
 _MAILS = "SELECT state, count(*) FROM reminders_of_runs WHERE run_id = %(run_id)s GROUP BY state"
@@ -127,13 +129,10 @@ UPDATE runs SET reported_at = now(), supplement = supplement OR closed_at IS NUL
 _LATER = """
 UPDATE runs SET hinted_until = clock_timestamp() + make_interval(secs => %(wait_s)s::float8) WHERE id = %(run_id)s
 """
-# Where a part of the readers had the early report when the run ended, all have the supplement: it is whole.
-_CLOSE = """
+_CLOSE = f"""
 UPDATE runs n
    SET state = 'closed', closed_at = now(), reported_at = NULL, hinted_until = '-infinity',
-       supplement = n.supplement OR EXISTS (SELECT FROM journal j
-                                             WHERE j.subject = 'run' AND j.subject_id = n.id
-                                               AND j.change -> 'report_to' IS NOT NULL)
+       supplement = {REPORTED_BEFORE}
  WHERE n.id = %(run_id)s AND n.state = 'open'
    AND NOT EXISTS (SELECT FROM chunks k WHERE k.run_id = n.id AND k.open)
    AND (SELECT r.id FROM reminders r WHERE r.run_id = n.id AND r.open ORDER BY r.run_id, r.id LIMIT 1) IS NULL

@@ -33,7 +33,7 @@ RETURNING id
 _BY_REQUEST = "SELECT id FROM runs WHERE rule_id = %(rule_id)s AND request_key = %(request_key)s"
 _READ = """
 SELECT id, rule_id, rule_version, due_at, request_key, missed, level, state, problem, candidates, started_by,
-       created_at, opened_at, closed_at, reported_at, held_because, held_at, released
+       created_at, opened_at, closed_at, reported_at, held_because, held_at, released, refused_by
   FROM runs
 """
 _LOCK_DUE = sql.SQL(_READ + " WHERE id = %(run_id)s AND state = 'due' AND held_because IS NULL FOR UPDATE SKIP LOCKED")
@@ -44,9 +44,16 @@ UPDATE runs SET state = 'open', opened_at = now(), hinted_until = '-infinity', u
  WHERE id = %(run_id)s AND state = 'due'
 RETURNING candidates
 """
-_END = """
-UPDATE runs SET state = %(state)s::text, problem = %(problem)s::text, closed_at = now(), hinted_until = '-infinity',
-       candidates = coalesce(candidates, 0)
+# Whoever had a report of run n before its end has another of its end: the supplement, which all readers have then.
+REPORTED_BEFORE = """
+(n.supplement OR EXISTS (SELECT FROM journal j
+                          WHERE j.subject = 'run' AND j.subject_id = n.id AND j.change -> 'report_to' IS NOT NULL))
+"""
+_END = f"""
+UPDATE runs n
+   SET state = %(state)s::text, problem = %(problem)s::text, closed_at = now(), hinted_until = '-infinity',
+       candidates = coalesce(candidates, 0), reported_at = NULL, supplement = {REPORTED_BEFORE},
+       refused_by = %(refused_by)s::text, held_because = NULL, held_at = NULL, oversize = NULL
  WHERE id = %(run_id)s AND state IN ('due', 'open')
 """
 # A chunk never splits a customer: all of a customer's rows take the number of the first.
@@ -85,6 +92,7 @@ SELECT candidates FROM runs
 _OPEN_INVOICES = "SELECT count(*) FROM invoices WHERE company_id = %(company_id)s AND open"
 _WAITING_FOR_A_PERSON = """
 SELECT DISTINCT rule_id FROM runs WHERE closed_at IS NULL AND held_because IS NOT NULL AND request_key IS NULL
+   AND refused_by IS NULL
 """
 _LAST_RUNS = 10
 _COUNTS = """
@@ -111,7 +119,8 @@ LIMIT 100
 class Run:
     """One firing of a rule; `request_key` is None for one that its schedule made.
 
-    `held_because`: nothing of it moves; `released`: a person has let it go, whatever its size.
+    `held_because`: nothing of it moves; `released`: a person has let it go, whatever its size. `refused_by`: or has let
+    it end; where mails of it had left already it closes once the last of them has ended.
     """
 
     id: int
@@ -132,11 +141,19 @@ class Run:
     held_because: str | None
     held_at: datetime | None
     released: bool
+    refused_by: str | None
+
+    @property
+    def held(self) -> bool:
+        """Whether it waits for a person."""
+        return self.held_because is not None and self.closed_at is None and self.refused_by is None
 
     @property
     def standing(self) -> str:
         """Its state, with the reason where there is one."""
-        if self.held_because:
+        if self.refused_by:
+            return f"refused: {self.problem or self.held_because}"
+        if self.held:
             return f"held: {self.held_because}"
         return self.problem or self.state
 
@@ -274,9 +291,15 @@ def undated(conn: Connection, pinned: PinnedRule, today: date) -> Undated:
     return Undated(count=row[0], first=row[1]) if row else NONE_UNDATED
 
 
-def end(conn: Connection, run_id: int, *, state: str, problem: str | None = None) -> bool:
-    """Close a run, or refuse or fail it with the problem. False when it had ended."""
-    return conn.execute(_END, {"run_id": run_id, "state": state, "problem": problem}).rowcount == 1
+def end(
+    conn: Connection, run_id: int, *, state: str, problem: str | None = None, refused_by: str | None = None
+) -> bool:
+    """Refuse or fail a run with the problem; what was reported of it before is reported again. False when it had ended.
+
+    `refused_by`: the person who does, None where this instance may not run it.
+    """
+    parameters = {"run_id": run_id, "state": state, "problem": problem, "refused_by": refused_by}
+    return conn.execute(_END, parameters).rowcount == 1
 
 
 def progress(conn: Connection, run_id: int) -> Progress:

@@ -59,6 +59,7 @@ SELECT co.code, count(*)
 _HELD = """
 SELECT 'run' AS kind, n.id || ' of ' || u.title AS name, n.held_because AS because, n.held_at
   FROM runs n JOIN rules u ON u.id = n.rule_id WHERE n.closed_at IS NULL AND n.held_because IS NOT NULL
+   AND n.refused_by IS NULL
 UNION ALL
 SELECT 'rule', title, held_because, held_at FROM rules WHERE held_because IS NOT NULL
 UNION ALL

@@ -122,6 +122,12 @@ def twelve_failed(world: World) -> None:
         fail(conn, TWELVE)
 
 
+def twelve_held(world: World) -> None:
+    twelfth_run(world)
+    held = world.relance("hold", "run", str(TWELVE), "--because", "x")
+    assert held.exit_code == 0, held.output
+
+
 def twelve_in_doubt(world: World) -> None:
     twelfth_run(world)
     with connect(world.url) as conn:
@@ -211,6 +217,7 @@ PREPARED: Final[dict[str, Callable[[World], None]]] = {
     "outbox": twelve_sent,
     "replay": twelve_failed,
     "resolve": twelve_in_doubt,
+    "refuse-run": twelve_held,
     "undo": twelfth_batch,
     "rules check": a_rule_file,
     "rules import": a_rule_file,

@@ -16,7 +16,7 @@ from psycopg.types.json import Jsonb
 
 from operations import instance
 from scripts.sink import Answer, Behaviour, Sink
-from store import hints, reports
+from store import hints, reports, runs
 from store.connection import connect, pool
 from workers.closing import close_run
 from workers.office import Office
@@ -96,7 +96,7 @@ class Books:
             INSERT INTO runs (rule_id, rule_version, due_at, candidates, state, problem, request_key, started_by,
                               opened_at, closed_at)
             VALUES (1, 1, '2026-03-02T08:00Z', %(candidates)s, %(state)s, %(problem)s, %(key)s,
-                    CASE WHEN %(key)s::text IS NULL THEN 'scheduler:one:1' ELSE 'nadia' END,
+                    CASE WHEN %(key)s::text IS NULL THEN 'scheduler:one:1' ELSE 'user:nadia' END,
                     CASE WHEN %(state)s = 'open' THEN now() END, CASE WHEN %(problem)s::text IS NOT NULL THEN now() END)
             RETURNING id
             """,
@@ -543,3 +543,17 @@ def test_there_is_no_summary_of_a_run_that_never_was(database: Connection) -> No
 
 def logged(capsys: pytest.CaptureFixture[str]) -> list[dict[str, object]]:
     return [json.loads(line) for line in capsys.readouterr().err.splitlines() if line.startswith("{")]
+
+
+def test_a_run_that_fails_after_its_early_report_has_a_supplement(books: Books) -> None:
+    books.rule("nadia")
+    run = books.run(candidates=1)
+    books.mail(run, 1, "due")
+    books.later(run, 3)
+    books.work()
+    assert runs.end(books.conn, run, state="failed", problem="the rule cannot be read")
+    books.work()
+    assert [("suite et fin" in subject, to) for to, subject in books.subjects()] == [
+        (False, "nadia@acme.example"),
+        (True, "nadia@acme.example"),
+    ]

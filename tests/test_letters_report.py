@@ -76,6 +76,7 @@ MONDAY = RunSummary(
     by_hand=False,
     started_by="scheduler:one:1",
     missed=2,
+    refused_by="",
     state="closed",
     problem="",
     oversize=None,
@@ -119,6 +120,9 @@ HELD = replace(
     test_instance=False,
     run_id=12,
 )
+REFUSED_BY = replace(
+    HELD, state="refused", refused_by="Nadia Petit", problem="importé deux fois", oversize=None, supplement=True
+)
 NOTHING = replace(FAILED, state="closed", problem="")
 ALL_LEFT_OUT = replace(NOTHING, candidates=3, shares=(share("left_out", 3, reason="disputed"),))
 EARLY = replace(MONDAY, state="open", mails={"sent": 1, "due": 4, "armed": 1}, problems=(), problem_count=0)
@@ -148,6 +152,7 @@ RUNS = {
     "refused": REFUSED,
     "failed": FAILED,
     "held": HELD,
+    "refused_by": REFUSED_BY,
     "nothing": NOTHING,
     "all_left_out": ALL_LEFT_OUT,
     "early": EARLY,
@@ -205,6 +210,14 @@ def test_a_held_run_says_why_and_how_it_is_let_go(language: Language) -> None:
 def test_a_run_that_a_person_holds_says_it_in_their_words(language: Language) -> None:
     run = replace(HELD, problem="prix à vérifier", oversize=None)
     assert "prix à vérifier" in squeezed(FORM.compose(run, language).text)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_run_of_which_the_rest_was_refused_tells_both(language: Language) -> None:
+    run = replace(MONDAY, refused_by="Nadia Petit", problem="importé deux fois")
+    text = squeezed(FORM.compose(run, language).text)
+    assert {"fr": "Nadia Petit a refusé la suite", "en": "Nadia Petit refused the rest"}[language] in text
+    assert "importé deux fois" in text
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

@@ -50,6 +50,7 @@ REASONS: dict[str, dict[str, str]] = {
     "sent_before": {"en": "mailed by this rule too recently", "fr": "envoyée par cette règle trop récemment"},
     "no_recipient": {"en": "no address to write to", "fr": "aucune adresse où écrire"},
     "other_recipient": {"en": "now for another recipient", "fr": "désormais pour un autre destinataire"},
+    "run_refused": {"en": "its run was refused by a person", "fr": "exécution refusée par une personne"},
     "undelivered": {
         "en": "the last one reached nobody at this address",
         "fr": "la précédente n'a atteint personne à cette adresse",

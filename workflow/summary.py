@@ -54,7 +54,8 @@ class Problem:
 class RunSummary:
     """A run's facts. `mails` by state of their reminders; `undecided`: candidates that no chunk has decided yet.
 
-    `due_at` is an aware instant, to be told on the clock of `zone`. `started_by`: a user's name, or who acted.
+    `due_at` is an aware instant, to be told on the clock of `zone`. `started_by`, `refused_by` (empty:
+    by nobody): a user's name, or who acted.
     `oversize`: the figures behind `problem`, where it is held for its size. `supplement`: it was reported once before
     its end. `problems`: the first of `problem_count`.
     """
@@ -68,6 +69,7 @@ class RunSummary:
     by_hand: bool
     started_by: str
     missed: int
+    refused_by: str
     state: Literal["due", "held", "open", "closed", "refused", "failed"]
     problem: str
     oversize: TooLarge | None

@@ -8,7 +8,7 @@ import click
 
 from scripts import printing
 from scripts.caller import Caller, calling, desk
-from scripts.printing import because_option, json_option
+from scripts.printing import ROW_ID, because_option, json_option, yes_option
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,6 +55,31 @@ def release(caller: Caller, *, kind: str, name: str, company: str | None, becaus
         subject = _subject(at, kind, name, company)
         changed = holds.release(at.conn, **subject, because=because, by=at.by, today=_today(at))
     _say(kind, name, changed=changed, held=False, as_json=as_json)
+
+
+@click.command("refuse-run")
+@click.argument("run", type=ROW_ID)
+@because_option
+@yes_option
+@json_option
+@calling
+def refuse_run(caller: Caller, *, run: int, because: str, yes: bool, as_json: bool) -> None:
+    """Let a RUN that is held end, and mail nothing more of it. Its invoices stay where they are for the next run."""
+    from operations.refuse_run import refuse_run as refused  # noqa: PLC0415 - loaded when asked for
+
+    with desk(caller) as at:
+        found = refused(at.conn, run, because=because, dry_run=not yes, by=at.by)
+    if as_json:
+        printing.print_json(found)
+    let_go = f"{printing.count(found.candidates, 'candidate')} and {printing.count(found.mails, 'queued mail')}"
+    would = "let go" if found.done else "would be let go"
+    printing.message(f"run {found.run_id} of {found.rule}, held ({found.held_because}): {let_go} {would}")
+    if found.leaving:
+        printing.message(f"{printing.count(found.leaving, 'mail')} on the way at this moment may still leave")
+    if found.in_doubt:
+        printing.message(f"{printing.count(found.in_doubt, 'mail')} in doubt: relance resolve")
+    if not found.done:
+        printing.message("nothing was done: add --yes")
 
 
 @click.command()

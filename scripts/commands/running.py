@@ -166,10 +166,11 @@ def _proceeding(out: Out, found: Followed) -> None:
 
 
 def _held(out: Out, run: Run) -> None:
-    if run.held_because:
+    if run.held:
         since = printing.minute(run.held_at)
-        out.print(f"HELD since {since}: {printing.clean(run.held_because)}", style="bold red")
+        out.print(f"HELD since {since}: {printing.clean(run.held_because or '')}", style="bold red")
         out.print(f"To let it go: relance release run {run.id} --because TEXT")
+        out.print(f"To let it end unsent: relance refuse-run {run.id} --because TEXT")
 
 
 def _progress(out: Out, candidates: int, progress: Progress) -> None:
@@ -276,6 +277,8 @@ def _tell(out: Console, story: RunStory, lang: Language) -> None:
     printing.heading(out, f"Run {run.id} of {summary.rule_title} (version {run.rule_version})")
     by = f"by hand, {summary.started_by}" if summary.by_hand else "by its schedule"
     out.print(f"Due {printing.minute(run.due_at)}, {by}; {run.state}{f': {run.problem}' if run.problem else ''}")
+    if run.refused_by:
+        out.print(f"Refused by {printing.clean(summary.refused_by)}: nothing more of it leaves.")
     _held(out, run)
     if run.missed:
         missed = printing.count(run.missed, "earlier instant")

@@ -61,3 +61,16 @@ def test_an_invoice_in_doubt_is_never_dropped_from_its_mail(story: Story) -> Non
     story.on("2026-03-16").expect_no_mail()
     story.resolve("arrived")
     assert (story.level("FA-1"), story.level("FA-2")) == (1, 1)
+
+
+def test_a_mail_in_doubt_of_a_refused_run_is_a_persons_and_leaves_no_more_by_itself(story: Story) -> None:
+    story.rule("Relance 1", report_to=["marie"])
+    story.on("2026-03-02").read_all().issue("FA-1", "100.00", due="2026-03-10").server_says("dot", LOST)
+    story.on("2026-03-13").read_all()
+    run_id = int(str(story.ask("SELECT run_id FROM reminders")))
+    story.hold(run=run_id).refuse(run_id).expect_no_mail()
+    assert (story.mail_states(), story.state("FA-1")) == (["in_doubt"], "level_0_in_doubt")
+    story.resolve("send again").rest().expect_no_mail()
+    assert story.mail_states() == ["in_doubt"], "it goes back to who looks after doubts"
+    story.resolve("lost").expect_report("a refusé la suite")
+    assert (story.state("FA-1"), story.ask("SELECT state FROM runs WHERE id = %s", run_id)) == ("level_0", "closed")

@@ -105,6 +105,38 @@ def test_a_run_that_a_person_holds_lets_no_mail_of_its_own_leave(tale: Story) ->
     tale.release(run=run_id).expect_mail("FA-3", level=1).expect_report("Relance 1")
 
 
+def test_a_run_that_is_refused_ends_unsent_and_its_readers_are_told(tale: Story) -> None:
+    issue_many(tale)
+    tale.on("2026-03-11").read_all()
+    run_id = held(tale)
+    tale.refuse(run_id, because="importées deux fois")
+    tale.expect_report("Refusée, rien ne part", "Marie Curie a refusé", "importées deux fois").expect_no_mail()
+    assert tale.ask("SELECT count(*) FROM reminders WHERE run_id = %s", run_id) == 0
+    assert {tale.state(f"FA-{number}") for number in range(10, 15)} == {"level_0"}
+    who_and_why = "SELECT actor || ': ' || because FROM journal WHERE subject_id = %s AND change ? 'refused_by'"
+    assert tale.all(who_and_why, run_id) == ["user:marie: importées deux fois"]
+
+
+def test_after_a_refusal_the_rule_looks_again_when_it_is_next_due(tale: Story) -> None:
+    issue_many(tale)
+    tale.on("2026-03-11").read_all().refuse(held(tale)).read_all()
+    for number in range(12, 15):
+        tale.pay(f"FA-{number}", "10.00", customer=f"K-{number}")
+    tale.on("2026-03-12").expect_mail("FA-10", level=1).expect_mail("FA-11", level=1).expect_report("Relance 1")
+
+
+def test_what_is_queued_of_a_run_that_a_person_holds_and_refuses_is_cancelled(tale: Story) -> None:
+    tale.issue("FA-3", "10.00", due="2026-03-01")
+    tale.stop()
+    tale.run("Relance 1")
+    (run_id,) = tale.all("SELECT id FROM runs WHERE closed_at IS NULL")
+    tale.hold(run=run_id).resume().expect_no_mail()
+    tale.refuse(run_id).rest().expect_report("Exécution refusée par une personne", "Marie Curie a refusé la suite")
+    assert tale.mail_states()[-1] == "cancelled"
+    assert (tale.state("FA-3"), tale.ask("SELECT state FROM runs WHERE id = %s", run_id)) == ("level_0", "closed")
+    assert tale.ask("SELECT problem FROM reminders WHERE run_id = %s", run_id) == "run_refused"
+
+
 def test_status_and_the_journal_tell_of_it(tale: Story) -> None:
     issue_many(tale)
     tale.on("2026-03-11").read_all()
