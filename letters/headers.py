@@ -29,6 +29,14 @@ _LOCAL_PART = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[A-Za-z0-9!#$%&'*
 _LABEL = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
 _PLAIN_PHRASE = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~ -]+")
 _MESSAGE_ID = re.compile(r"<[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]{1,120}@[A-Za-z0-9.-]{1,120}>")
+_HEADER_NAME = re.compile(r"[A-Za-z](?:[A-Za-z0-9-]{0,62}[A-Za-z0-9])?")
+_KNOWN_HEADERS: Final = frozenset(
+    {
+        "auto-submitted", "bcc", "cc", "comments", "date", "from", "in-reply-to", "keywords", "message-id",
+        "mime-version", "received", "references", "reply-to", "return-path", "sender", "subject", "to",
+        "x-relance-reminder",
+    }
+)  # fmt: skip
 _NO_FILE_NAME = re.compile(r'[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff<>:"/\\|?*%]+')
 _FILE_NAME_EDGES = re.compile(r"\A[\s._]+|[\s._]+\Z")
 _RESERVED_NAMES = re.compile(r"(?:con|prn|aux|nul|com[0-9]|lpt[0-9])(?:\.|$)", re.IGNORECASE)
@@ -86,6 +94,15 @@ def check_message_id(text: str, *, field: str) -> str:
     """Return a Message-ID with its angle brackets, or raise InvalidInput."""
     if not _MESSAGE_ID.fullmatch(text):
         _refuse(field, text, "is not a message id such as <relance.12@example.fr>")
+    return text
+
+
+def check_header_name(text: str, *, field: str) -> str:
+    """Return the name of a header that a mail has none of yet. Raises InvalidInput for any other (RFC 5322 §3.6.8)."""
+    if not _HEADER_NAME.fullmatch(text):
+        _refuse(field, text, "is not a header's name such as Idempotency-Key")
+    if text.lower() in _KNOWN_HEADERS or text.lower().startswith(("content-", "resent-", "list-", "arc-", "dkim-")):
+        _refuse(field, text, "is a header that means something else in a mail")
     return text
 
 

@@ -24,7 +24,10 @@ TEST_MARK: Final = "[Test]"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Letter:
-    """The same letter always makes the same bytes. `redirected_from`: see `redirected`."""
+    """The same letter always makes the same bytes. `key`: the header by which a provider knows the mail again.
+
+    `redirected_from`: see `redirected`.
+    """
 
     parts: MailParts
     message_id: str
@@ -37,6 +40,7 @@ class Letter:
     cc: tuple[Mailbox, ...] = ()
     references: tuple[str, ...] = ()
     attachments: tuple[Attachment, ...] = ()
+    key: tuple[str, str] | None = None
     redirected_from: tuple[str, ...] = ()
 
     def content(self) -> bytes:
@@ -53,6 +57,7 @@ class Letter:
             cc=self.cc,
             references=self.references,
             attachments=self.attachments,
+            key=self.key,
             redirected_from=self.redirected_from,
         )
 
@@ -87,6 +92,7 @@ class Letter:
                     {"name": each.name, "media_type": each.media_type, "sha256": sha256(each.content).hexdigest()}
                     for each in self.attachments
                 ],
+                **({"key": list(self.key)} if self.key else {}),
                 **({"redirected_from": list(self.redirected_from)} if self.redirected_from else {}),
             },
             ensure_ascii=False,
@@ -122,8 +128,15 @@ def letter_from_stored(kept: bytes, contents: Mapping[str, bytes]) -> Letter:
             Attachment(name=each["name"], media_type=each["media_type"], content=contents[each["sha256"]])
             for each in stored["attachments"]
         ),
+        key=key_of(stored),
         redirected_from=tuple(stored.get("redirected_from", ())),
     )
+
+
+def key_of(stored: Mapping[str, Any]) -> tuple[str, str] | None:
+    """The idempotency header of a letter as it was kept, name and value; None where it had none."""
+    name, value = stored.get("key", (None, None))
+    return (name, value) if name else None
 
 
 def _mailbox(stored: list[str]) -> Mailbox:

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Final
 
 from letters.headers import (
     Mailbox,
+    check_header_name,
+    check_header_text,
     check_message_id,
     file_name,
     file_name_parameter,
@@ -59,11 +61,13 @@ def assemble(
     cc: Sequence[Mailbox] = (),
     references: Sequence[str] = (),
     attachments: Sequence[Attachment] = (),
+    key: tuple[str, str] | None = None,
     redirected_from: Sequence[str] = (),
 ) -> bytes:
     """Make the bytes of one mail. A blind copy is the envelope's alone, so it has no place here.
 
-    `redirected_from`: to whom it would have gone, had it not been a test instance's.
+    `key` is the header, name and value, by which a provider knows the mail again; `redirected_from`: to whom it would
+    have gone, had it not been a test instance's.
 
     `date` is an aware instant, `message_id` and `references` carry their angle brackets. Raises InvalidInput, naming
     the field, for any value that has no place in a header.
@@ -81,6 +85,7 @@ def assemble(
         mailboxes_header("Cc", cc, field="cc") if cc else "",
         text_header("Subject", parts.subject, field="subject"),
         f"Message-ID: {identity}\r\n",
+        f"{check_header_name(key[0], field='key')}: {check_header_text(key[1], field='key')}\r\n" if key else "",
         mailboxes_header(
             "X-Relance-Original-To", [Mailbox(address=one) for one in redirected_from], field="redirected_from"
         )

@@ -82,12 +82,22 @@ CREATE TABLE mail_accounts (
     password_ref    text CHECK (password_ref ~ '^(env|file):.+'),       -- a reference, never the secret
     max_connections integer NOT NULL DEFAULT 8 CHECK (max_connections BETWEEN 1 AND 64),  -- of one worker process
     per_minute      integer CHECK (per_minute > 0),                     -- token bucket; null: as fast as the server takes them
+    auth            text NOT NULL DEFAULT 'password' CHECK (auth IN ('password', 'xoauth2')),  -- what password_ref leads to
+    -- what becomes of a mail in doubt: workflow/doubt.py
+    doubt_policy    text NOT NULL DEFAULT 'hold' CHECK (doubt_policy IN ('hold', 'evidence', 'provider_key', 'resend')),
+    evidence        jsonb,                                              -- where to look: workers/evidence/
+    key_header      text,                                               -- its provider drops a mail whose key it has seen
+    key_hours       integer CHECK (key_hours BETWEEN 1 AND 720),        -- for so long
     held_because    text,
     held_at         timestamptz,
     mailbox         jsonb,                                              -- where bounces and answers come: operations/mailboxes.py
     CHECK ((company_id IS NULL) <> (user_id IS NULL)),
     CHECK ((username IS NULL) = (password_ref IS NULL)),
     CHECK (security <> 'plain' OR username IS NULL),
+    CHECK (auth = 'password' OR username IS NOT NULL),
+    CHECK ((doubt_policy = 'evidence') = (evidence IS NOT NULL)),
+    CHECK ((doubt_policy = 'provider_key') = (key_header IS NOT NULL)),
+    CHECK ((key_header IS NULL) = (key_hours IS NULL)),
     CHECK ((held_because IS NULL) = (held_at IS NULL))
 );
 
@@ -404,7 +414,7 @@ CREATE TABLE reminders (
     open          boolean NOT NULL GENERATED ALWAYS AS (state NOT IN ('sent', 'cancelled', 'failed')) STORED,
     fence         integer NOT NULL DEFAULT 0,                           -- raised by each claim: an old holder's words are void
     lease_until   timestamptz,
-    not_before    timestamptz NOT NULL DEFAULT now(),
+    not_before    timestamptz NOT NULL DEFAULT now(),                   -- due: when it may leave; in doubt: when its policy looks again
     waits_for     text CHECK (waits_for IN ('window', 'server')),
     deferrals     integer NOT NULL DEFAULT 0,                           -- temporary failures so far: the back-off ladder
     deferred_at   timestamptz,                                          -- the first of them: five days at most
@@ -418,6 +428,9 @@ CREATE TABLE reminders (
     created_at    timestamptz NOT NULL DEFAULT now(),
     replayed_in   bigint REFERENCES runs,                               -- failed: the run that decides about it again
     undelivered_at timestamptz,                                         -- it left, and a report proves that nobody is there
+    doubt_reason  text,                                                 -- in doubt: why its policy leaves it so, workflow/doubt.py
+    again_until   timestamptz,                                          -- due again under its provider's key: no longer than this
+    alert_at      timestamptz,                                          -- in doubt: when a person is told; null: after 15 minutes
     CHECK ((state IN ('claimed', 'armed')) = (lease_until IS NOT NULL)),
     CHECK ((state IN ('sent', 'cancelled', 'failed')) = (ended_at IS NOT NULL)),
     CHECK (state <> 'failed' OR problem IS NOT NULL),
@@ -427,6 +440,7 @@ CREATE INDEX reminders_open ON reminders (run_id, id) WHERE open;               
 CREATE INDEX reminders_leased ON reminders (lease_until) WHERE lease_until IS NOT NULL;  -- sweep
 CREATE INDEX reminders_ended ON reminders (run_id) WHERE NOT open;                   -- reminders_of_runs
 CREATE INDEX reminders_failed ON reminders (id) WHERE state = 'failed';                -- replay, status
+CREATE INDEX reminders_in_doubt ON reminders (id) WHERE state = 'in_doubt';            -- their policies: store.doubts
 CREATE INDEX reminders_by_customer ON reminders (customer_id, id);                    -- the gap between two mails: store.facts
 
 -- For readers who want all of a run. No index serves both halves: a plan made early took it for what is open, and walked
@@ -716,7 +730,7 @@ CREATE TRIGGER customer_taggings_journal AFTER INSERT OR DELETE ON customer_tagg
 CREATE TRIGGER companies_journal AFTER INSERT OR UPDATE ON companies FOR EACH ROW
     EXECUTE FUNCTION journal_row('company', 'id', 'name,email,phone,address,legal_line', '');
 CREATE TRIGGER mail_accounts_journal AFTER INSERT OR UPDATE ON mail_accounts FOR EACH ROW
-    EXECUTE FUNCTION journal_row('account', 'id', 'from_name,from_address,username,mailbox', '');
+    EXECUTE FUNCTION journal_row('account', 'id', 'from_name,from_address,username,mailbox,evidence', '');
 CREATE TRIGGER rules_journal AFTER INSERT OR UPDATE ON rules FOR EACH ROW
     EXECUTE FUNCTION journal_row('rule', 'id', '', '');
 CREATE TRIGGER suppressed_addresses_journal AFTER INSERT OR DELETE ON suppressed_addresses FOR EACH ROW

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, get_args
 
 from operations.acting import line, one_of
+from store.companies import Auth
 from workflow.errors import InvalidInput
 from workflow.servers import check_host, check_reference
 
@@ -19,6 +20,7 @@ IMAP_DEFAULTS: Final[dict[str, Any]] = {
     "security": "implicit-tls",
     "ca_file": None,
     "folder": "INBOX",
+    "auth": "password",
 }
 
 
@@ -43,7 +45,8 @@ def check_mailbox(given: Mapping[str, object], *, field: str = "mailbox") -> dic
     return values
 
 
-def _path(value: object, field: str) -> str:
+def whole_path(value: object, field: str) -> str:
+    """Return the path of a file or folder, from /. Raises InvalidInput."""
     path = line(str(value), field=field)
     if not path.startswith("/"):
         raise InvalidInput(field=field, value=value, reason="must be a whole path, from /")
@@ -51,7 +54,7 @@ def _path(value: object, field: str) -> str:
 
 
 def _optional_path(value: object, field: str) -> str | None:
-    return _path(value, field) if value else None
+    return whole_path(value, field) if value else None
 
 
 def _host(value: object, field: str) -> str:
@@ -69,6 +72,11 @@ def _security(value: object, field: str) -> str:
     return str(value)
 
 
+def _auth(value: object, field: str) -> str:
+    one_of(str(value), get_args(Auth), field=field)
+    return str(value)
+
+
 def _line(value: object, field: str) -> str:
     return line(str(value or ""), field=field)
 
@@ -77,7 +85,7 @@ def _reference(value: object, field: str) -> str:
     return check_reference(str(value), field=field)
 
 
-_MAILDIR: Final[dict[str, Callable[[object, str], object]]] = {"maildir": _path}
+_MAILDIR: Final[dict[str, Callable[[object, str], object]]] = {"maildir": whole_path}
 _IMAP: Final[dict[str, Callable[[object, str], object]]] = {
     "host": _host,
     "port": _port,
@@ -86,4 +94,5 @@ _IMAP: Final[dict[str, Callable[[object, str], object]]] = {
     "folder": _line,
     "username": _line,
     "password_ref": _reference,
+    "auth": _auth,
 }

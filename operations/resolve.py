@@ -59,8 +59,7 @@ def resolve(
         day = None
         match answer:
             case "arrived":
-                armed = here.business_now if here.clock_is_set else reminder.armed_at
-                day = sellers[reminder.company_id].day(armed)
+                day = resolutions.day_it_left(reminder, sellers[reminder.company_id], here)
                 if not dry_run:
                     resolutions.arrived(conn, reminder, day, because)
             case "send again":

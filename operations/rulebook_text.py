@@ -17,6 +17,7 @@ import yaml
 from operations import yaml_text
 from operations.accounts import save_account
 from operations.companies import save_company
+from operations.evidence import check_evidence
 from operations.mailboxes import IMAP_DEFAULTS, check_mailbox
 from operations.tags import save_category, save_tag
 from operations.yaml_text import Block
@@ -285,6 +286,18 @@ def _mailbox(node: yaml.Node) -> dict[str, Any] | None:
     return check_mailbox({name: _optional_text(value) for name, value in pairs})
 
 
+def _evidence(node: yaml.Node) -> dict[str, Any] | None:
+    if _is_none(node):
+        return None
+    pairs = _pairs(node, "must be a mapping: its kind, and the fields of that", field="evidence")
+    return check_evidence({name: _optional_text(value) for name, value in pairs})
+
+
+def _without_defaults(place: dict[str, Any]) -> dict[str, Any]:
+    """A mailbox, or a place of evidence, as people write it."""
+    return {name: value for name, value in place.items() if name not in IMAP_DEFAULTS or value != IMAP_DEFAULTS[name]}
+
+
 def _pairs(node: yaml.Node, expected: str, *, field: str = "texts") -> list[tuple[str, yaml.Node]]:
     if not isinstance(node, yaml.MappingNode):
         raise InvalidInput(field=field, value=_seen(node), reason=expected)
@@ -303,12 +316,8 @@ WORDS: Final = Kind(read=_words, write=list)
 OPTIONAL_WORDS: Final = Kind(read=_optional_words, write=list)
 WEEKDAYS: Final = Kind(read=_weekdays, write=list)
 FILTER: Final = Kind(read=_filter)
-MAILBOX: Final = Kind(
-    read=_mailbox,
-    write=lambda mailbox: {
-        name: value for name, value in mailbox.items() if name not in IMAP_DEFAULTS or value != IMAP_DEFAULTS[name]
-    },
-)
+MAILBOX: Final = Kind(read=_mailbox, write=_without_defaults)
+EVIDENCE: Final = Kind(read=_evidence, write=_without_defaults)
 TEXTS: Final = Kind(
     read=_texts,
     write=lambda texts: {
@@ -374,6 +383,11 @@ SECTIONS: Final[dict[str, Section]] = {
             "max_connections": NUMBER,
             "per_minute": OPTIONAL_NUMBER,
             "mailbox": MAILBOX,
+            "auth": TEXT,
+            "doubt_policy": TEXT,
+            "evidence": EVIDENCE,
+            "key_header": OPTIONAL_TEXT,
+            "key_hours": OPTIONAL_NUMBER,
         },
         defaults=_defaults(save_account),
     ),

@@ -41,6 +41,10 @@ UPDATE reminders SET not_before = clock_timestamp() + make_interval(secs => %(wa
                        WHERE id = ANY(%(ids)s::bigint[]) AND company_id = %(company_id)s AND state = 'due'
                        ORDER BY id FOR UPDATE SKIP LOCKED))
 """
+# Where an account leads is journaled with it; holding and releasing it changes nothing of that.
+ACCOUNT_CHANGED = """
+    j.subject = 'account' AND j.subject_id = v.account_id AND j.change ?| '{host,port,username,evidence,key_header}'
+"""
 _CLAIM = f"""
 UPDATE reminders
    SET state = 'claimed', fence = fence + 1, lease_until = clock_timestamp() + make_interval(secs =>
@@ -51,7 +55,12 @@ UPDATE reminders
                  AND {REACHABLE}
                ORDER BY r.id FOR UPDATE OF r SKIP LOCKED))
 RETURNING id, fence, run_id, rule_id, rule_version, company_id, customer_id, currency, level, message_id, deferrals,
-          ever_in_doubt
+          ever_in_doubt,
+          CASE WHEN again_until IS NULL THEN false
+               ELSE again_until <= clock_timestamp()
+                    OR EXISTS (SELECT FROM rule_versions v JOIN journal j ON {ACCOUNT_CHANGED}
+                                WHERE v.rule_id = reminders.rule_id AND v.version = reminders.rule_version
+                                  AND j.at > reminders.armed_at) END AS too_late
 """
 _INVOICES = """
 SELECT reminder_id, invoice_id, amount FROM reminder_invoices
@@ -77,7 +86,7 @@ SELECT r.message_id FROM reminder_invoices ri JOIN reminders r ON r.id = ri.remi
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claimed:
-    """A reminder in this worker's hands, under `fence`."""
+    """A reminder in this worker's hands, under `fence`. `too_late`: sent again, its provider may not know its key."""
 
     id: int
     fence: int
@@ -91,6 +100,7 @@ class Claimed:
     message_id: str
     deferrals: int
     ever_in_doubt: bool
+    too_late: bool
 
 
 def companies_of(conn: Connection, ids: Sequence[int]) -> list[int]:
@@ -120,6 +130,7 @@ def claim(conn: Connection, ids: Sequence[int], *, lease_s: float) -> list[Claim
             message_id=row[9],
             deferrals=row[10],
             ever_in_doubt=row[11],
+            too_late=row[12],
         )
         for row in rows
     ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 from zoneinfo import ZoneInfo
 
 from psycopg.rows import class_row
@@ -16,8 +16,11 @@ if TYPE_CHECKING:
     from datetime import date, datetime, time
 
     from store.connection import Connection
+    from workflow.doubt import Policy
     from workflow.facts import Language
     from workflow.feedback import AfterBounce
+
+Auth = Literal["password", "xoauth2"]
 
 _COMPANIES = """
 SELECT id, code, name, legal_line, siren, address, country, email, phone, web, iban, bic, language, zone, send_weekdays,
@@ -28,7 +31,7 @@ SELECT id, code, name, legal_line, siren, address, country, email, phone, web, i
 """
 _ACCOUNTS = """
 SELECT id, name, from_name, from_address, host, port, security, ca_file, username, password_ref, max_connections,
-       per_minute, held_because
+       per_minute, held_because, auth, doubt_policy, evidence, key_header, key_hours
   FROM mail_accounts ORDER BY id LIMIT 10000
 """
 _BUCKET = """
@@ -117,7 +120,11 @@ class Company:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
-    """A sender's server and identity. `password_ref` is a reference (env:NAME, file:PATH), never the secret."""
+    """A sender's server and identity. `password_ref` is a reference (env:NAME, file:PATH), never the secret.
+
+    `doubt_policy` is what becomes of its mails in doubt: `evidence` says where to look (workers.evidence),
+    `key_header` and `key_hours` what its provider knows an idempotency key by.
+    """
 
     id: int
     name: str
@@ -132,6 +139,11 @@ class Account:
     max_connections: int
     per_minute: int | None
     held_because: str | None
+    auth: Auth = "password"
+    doubt_policy: Policy = "hold"
+    evidence: dict[str, Any] | None = None
+    key_header: str | None = None
+    key_hours: int | None = None
 
 
 def companies(conn: Connection) -> dict[int, Company]:

@@ -42,7 +42,7 @@ ACCOUNTS: Final = Kept(
     key=("name", "company_id", "user_id"),
     columns=(
         "from_name", "from_address", "host", "port", "security", "ca_file", "username", "password_ref",
-        "max_connections", "per_minute", "mailbox",
+        "max_connections", "per_minute", "mailbox", "auth", "doubt_policy", "evidence", "key_header", "key_hours",
     ),
     conflict="name",
     found="name = %(name)s::text",

@@ -1,4 +1,7 @@
-"""What a person decides about a mail in doubt: it arrived, it is to be sent again, or it is lost and let go."""
+"""What a person, or an account's policy, decides about a mail in doubt.
+
+It arrived, it is to be sent again, it was refused, or it is lost and let go.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,9 @@ from store import outcomes
 if TYPE_CHECKING:
     from datetime import date, datetime
 
+    from store.companies import Company
     from store.connection import Connection
+    from store.settings import Settings
 
 _READ = """
 SELECT r.id, r.state, r.fence, r.company_id, r.recipient, r.message_id, r.armed_at, r.level,
@@ -29,18 +34,21 @@ SELECT id FROM invoices
  ORDER BY id FOR NO KEY UPDATE
 """
 _ARRIVED = """
-UPDATE reminders SET state = 'sent', ended_at = clock_timestamp(), ended_on = %(day)s::date, problem = NULL
+UPDATE reminders
+   SET state = 'sent', ended_at = clock_timestamp(), ended_on = %(day)s::date, problem = NULL, doubt_reason = NULL
  WHERE id = %(reminder_id)s AND state = 'in_doubt'
 """
 _AGAIN = """
 UPDATE reminders
    SET state = 'due', fence = fence + 1, not_before = clock_timestamp(), hinted_until = '-infinity', waits_for = NULL,
-       deferrals = 0, deferred_at = NULL
+       deferrals = 0, deferred_at = NULL, problem = NULL, doubt_reason = NULL, alert_at = NULL,
+       again_until = %(until)s::timestamptz
  WHERE id = %(reminder_id)s AND state = 'in_doubt'
 """
-_LOST = """
-UPDATE reminders SET state = 'failed', ended_at = clock_timestamp(), ended_on = %(day)s::date, problem = 'lost',
-       last_error = 'it did not arrive'
+_LET_GO = """
+UPDATE reminders
+   SET state = 'failed', ended_at = clock_timestamp(), ended_on = %(day)s::date, problem = %(problem)s::text,
+       last_error = %(error)s::text, doubt_reason = NULL
  WHERE id = %(reminder_id)s AND state = 'in_doubt'
 """
 
@@ -66,6 +74,13 @@ def read(conn: Connection, reminder_id: int, *, lock: bool) -> Doubtful | None:
         return cursor.execute(_LOCKED if lock else sql.SQL(_READ), {"reminder_id": reminder_id}).fetchone()
 
 
+def day_it_left(reminder: Doubtful, company: Company, here: Settings) -> date:
+    """The business day on which it counts, where it arrived: that of its dot, or today where the clock is set."""
+    if reminder.armed_at is None:
+        raise LookupError(f"reminder {reminder.id} never left")
+    return company.day(here.business_now if here.clock_is_set else reminder.armed_at)
+
+
 def arrived(conn: Connection, locked: Doubtful, day: date, because: str) -> None:
     """It reached its reader: as if the server had said so, on the business day it was armed."""
     conn.execute(_LOCK_INVOICES, {"reminder_id": locked.id})
@@ -75,16 +90,29 @@ def arrived(conn: Connection, locked: Doubtful, day: date, because: str) -> None
     outcomes.note(conn, [(locked.id, locked.fence, "resolved", f"it arrived: {because}")])
 
 
-def send_again(conn: Connection, locked: Doubtful, because: str) -> None:
-    """It is due again, under a new fence; the claim decides on the day's facts. It stays one that was in doubt."""
-    conn.execute(_AGAIN, {"reminder_id": locked.id})
+def send_again(conn: Connection, locked: Doubtful, because: str, *, until: datetime | None = None) -> None:
+    """It is due again, under a new fence; the claim decides on the day's facts. It stays one that was in doubt.
+
+    From `until` on it goes back to being in doubt instead.
+    """
+    conn.execute(_AGAIN, {"reminder_id": locked.id, "until": until})
     outcomes.settle_invoices(conn, [locked.id], "retry", "planned")
     outcomes.note(conn, [(locked.id, locked.fence + 1, "resolved", f"send again: {because}")])
 
 
 def lost(conn: Connection, locked: Doubtful, day: date, because: str) -> None:
     """It did not arrive and is let go: its invoices come back to their level, for the rule's next run to decide on."""
-    conn.execute(_LOST, {"reminder_id": locked.id, "day": day})
+    _let_go(conn, locked, day, ("lost", "it did not arrive", f"lost: {because}"))
+
+
+def refused(conn: Connection, locked: Doubtful, day: date, evidence: str) -> None:
+    """It was refused after all: as if the server had said so."""
+    _let_go(conn, locked, day, ("refused", evidence, f"refused: {evidence}"))
+
+
+def _let_go(conn: Connection, locked: Doubtful, day: date, why: tuple[str, str, str]) -> None:
+    problem, error, detail = why
+    conn.execute(_LET_GO, {"reminder_id": locked.id, "day": day, "problem": problem, "error": error})
     outcomes.settle_invoices(conn, [locked.id], "release", "failed")
     outcomes.drop_effects(conn, [locked.id])
-    outcomes.note(conn, [(locked.id, locked.fence, "resolved", f"lost: {because}")])
+    outcomes.note(conn, [(locked.id, locked.fence, "resolved", detail)])

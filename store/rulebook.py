@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 
 _ACCOUNTS = """
 SELECT a.name, c.code AS company, u.login AS "user", a.from_name, a.from_address, a.host, a.port, a.security, a.ca_file,
-       a.username, a.password_ref, a.max_connections, a.per_minute, a.mailbox
+       a.username, a.password_ref, a.max_connections, a.per_minute, a.auth, a.doubt_policy, a.evidence, a.key_header,
+       a.key_hours, a.mailbox
   FROM mail_accounts a LEFT JOIN companies c ON c.id = a.company_id LEFT JOIN users u ON u.id = a.user_id
  ORDER BY a.name LIMIT 10000
 """
@@ -43,6 +44,11 @@ class OwnedAccount:
     max_connections: int
     per_minute: int | None
     mailbox: dict[str, Any] | None
+    auth: str
+    doubt_policy: str
+    evidence: dict[str, Any] | None
+    key_header: str | None
+    key_hours: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -54,6 +54,7 @@ UPDATE reminders r
        lease_until = clock_timestamp() + make_interval(secs => %(lease_s)s::float8)
   FROM unnest(%(ids)s::bigint[], %(fences)s::int[], %(recipients)s::text[]) AS u (id, fence, recipient)
  WHERE r.id = u.id AND r.fence = u.fence AND r.state = 'claimed' AND {GATES}
+   AND (r.again_until IS NULL OR r.again_until > clock_timestamp())
    AND NOT EXISTS (SELECT FROM suppressed_addresses s WHERE s.email = lower(u.recipient))
 RETURNING r.id
 """
@@ -65,7 +66,8 @@ ON CONFLICT (reminder_id, fence) DO NOTHING
 """
 _SENT = """
 UPDATE reminders r
-   SET state = 'sent', ended_at = clock_timestamp(), ended_on = u.day, lease_until = NULL, problem = NULL
+   SET state = 'sent', ended_at = clock_timestamp(), ended_on = u.day, lease_until = NULL, problem = NULL,
+       doubt_reason = NULL, again_until = NULL, alert_at = NULL
   FROM unnest(%(ids)s::bigint[], %(days)s::date[]) AS u (id, day)
  WHERE r.id = u.id AND r.open
 RETURNING r.id

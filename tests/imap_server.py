@@ -1,8 +1,9 @@
 """A small IMAP server for tests (RFC 3501): real sockets and real TLS, mailboxes in memory, one thread.
 
-What it knows: CAPABILITY, STARTTLS, LOGIN, AUTHENTICATE PLAIN, SELECT, EXAMINE, (UID) SEARCH (ALL, UID, HEADER), (UID)
-FETCH (UID, FLAGS, INTERNALDATE, RFC822.SIZE, BODY[], BODY.PEEK[], header fields or a part of them), (UID) STORE, NOOP,
-LOGOUT. It refuses the rest, writes to no folder that was opened by EXAMINE, and can be made to misbehave.
+What it knows: CAPABILITY, STARTTLS, LOGIN, AUTHENTICATE (PLAIN, XOAUTH2, OAUTHBEARER), SELECT, EXAMINE, (UID) SEARCH
+(ALL, UID, HEADER), (UID) FETCH (UID, FLAGS, INTERNALDATE, RFC822.SIZE, BODY[], BODY.PEEK[], header fields or a part of
+them), (UID) STORE, NOOP, LOGOUT. It refuses the rest, writes to no folder that was opened by EXAMINE, and can be made
+to misbehave.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import asyncio
 import re
 import ssl
 import threading
-from base64 import b64decode
+from base64 import b64decode, b64encode
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -65,6 +66,7 @@ class ImapServer:
         implicit: bool = True,
         login: tuple[str, str] = ("relance", "ouvre-toi"),
         authenticates: bool = True,
+        tokens: tuple[str, ...] = (),
     ) -> None:
         self.folders: dict[str, ImapFolder] = {"INBOX": ImapFolder()}
         self.commands: list[str] = []
@@ -72,6 +74,7 @@ class ImapServer:
         self.port = 0
         self.pause_s = 0.0  # before each answer after the login
         self.lies_about_bytes = 0  # announced with each mail
+        self.tokens = tokens
         self._authenticates = authenticates
         self._implicit = implicit
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -183,7 +186,8 @@ class Session:
     def _answer(self, tag: bytes, name: str, rest: bytes, *, uid: bool) -> None:
         match name:
             case "CAPABILITY":
-                offered = b" AUTH=PLAIN" if self._secure and self._plain else b""
+                offered = b" AUTH=PLAIN" if self._plain else b""
+                offered += b"".join(b" AUTH=%s" % each.encode() for each in self._server.tokens)
                 self._say(b"* CAPABILITY IMAP4rev1" + (offered if self._secure else b" STARTTLS LOGINDISABLED"))
                 self._say(tag + b" OK done")
             case "LOGIN" if self._secure:
@@ -205,12 +209,31 @@ class Session:
                 self._say(tag + b" NO not here, not now")
 
     async def _authenticate(self, tag: bytes, rest: bytes) -> None:
+        if self._secure and rest.decode().upper() in self._server.tokens:
+            await self._take_token(tag, rest.decode().upper())
+            return
         if rest.upper() != b"PLAIN" or not self._secure:
             self._say(tag + b" NO no such mechanism")
             return
         self._say(b"+ ")
         _, name, password = b64decode(await self._reader.readline()).decode().split("\0")
         self._let_in(tag, (name, password))
+
+    async def _take_token(self, tag: bytes, mechanism: str) -> None:
+        """Its password is the token. What is wrong with another is said first, and is to be acknowledged."""
+        name, token = self._server.login
+        wanted = {
+            "XOAUTH2": f"user={name}\1auth=Bearer {token}\1\1",
+            "OAUTHBEARER": f"n,a={name},\1host=localhost\1port={self._server.port}\1auth=Bearer {token}\1\1",
+        }[mechanism]
+        self._say(b"+ ")
+        self._logged_in = b64decode(await self._reader.readline()) == wanted.encode()
+        if self._logged_in:
+            self._say(tag + b" OK welcome")
+            return
+        self._say(b"+ " + b64encode(b'{"status":"401"}'))
+        acknowledged = b64decode(await self._reader.readline()) == (b"\1" if mechanism == "OAUTHBEARER" else b"")
+        self._say(tag + (b" NO [AUTHENTICATIONFAILED] no" if acknowledged else b" BAD what?"))
 
     def _let_in(self, tag: bytes, login: tuple[str, ...]) -> None:
         self._logged_in = login == self._server.login

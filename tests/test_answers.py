@@ -27,6 +27,10 @@ def test_what_may_pass_later_waits_and_what_will_not_fails(step: str, code: int,
     assert (refusal.then, refusal.suppresses) == (then, "")
 
 
+def test_a_token_that_lapsed_is_renewed_by_somebody_and_holds_no_account() -> None:
+    assert after_refusal("auth", 535, "5.7.8 token expired", by_token=True).then == "later"
+
+
 def test_only_an_address_where_nobody_is_takes_no_more_mail() -> None:
     assert after_refusal("rcpt", 550, "5.1.1 <ana@dupont.example>: user unknown").suppresses == "550 5.1.1"
     assert after_refusal("rcpt", 550, "no such user here: ana@dupont.example").suppresses in {"", "550"}

@@ -75,6 +75,25 @@ def test_starttls_and_both_ways_to_log_in(monkeypatch: pytest.MonkeyPatch, *, au
         assert server.commands.index("STARTTLS") < server.commands.index("AUTHENTICATE" if authenticates else "LOGIN")
 
 
+@pytest.mark.parametrize("mechanism", ["XOAUTH2", "OAUTHBEARER"])
+def test_a_server_that_refuses_passwords_is_shown_an_access_token(
+    monkeypatch: pytest.MonkeyPatch, mechanism: str
+) -> None:
+    monkeypatch.setenv("RELANCE_TEST_IMAP", "ya29.token")
+    login = ("relance", "ya29.token")
+    with ImapServer(CERTIFICATE, login=login, authenticates=False, tokens=(mechanism,)) as server:
+        server.inbox.add(MAIL)
+        assert len(read(place(server, auth="xoauth2"))) == 1
+        monkeypatch.setenv("RELANCE_TEST_IMAP", "ya29.lapsed")
+        assert why(place(server, auth="xoauth2")) == "the server refused the login"
+        assert "LOGIN" not in server.commands
+
+
+def test_a_token_is_shown_to_nobody_who_takes_none(server: ImapServer) -> None:
+    assert why(place(server, auth="xoauth2")) == "the server takes no access token"
+    assert "AUTHENTICATE" not in server.commands
+
+
 def test_a_folder_has_the_name_that_people_read(server: ImapServer) -> None:
     server.folders[modified_utf7("Retours & Réponses")] = ImapFolder()
     server.folders["Retours &- R&AOk-ponses"].add(MAIL)

@@ -11,6 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from letters.headers import Mailbox
+from letters.letter import Letter, letter_from_stored
 from letters.mail import MailParts
 from letters.mime import Attachment, assemble
 from workflow.errors import InvalidInput
@@ -84,6 +85,16 @@ def test_no_header_comes_twice_and_none_is_a_blind_copy() -> None:
     names = opened(mail(cc=[Mailbox(address="b@x.fr")], references=["<a@x.fr>"], attachments=[PDF])).keys()
     assert len(names) == len(set(names))
     assert "Bcc" not in names
+
+
+def test_the_key_of_its_provider_is_a_header_that_is_kept_with_the_letter() -> None:
+    assert opened(mail(key=("Idempotency-Key", "relance-1")))["Idempotency-Key"] == "relance-1"
+    with pytest.raises(InvalidInput, match="something else"):
+        mail(key=("Bcc", "evil@x.example"))
+    letter = Letter(parts=PARTS, **ENVELOPE, key=("Idempotency-Key", "relance-1"))
+    assert letter_from_stored(letter.stored(), {}).content() == letter.content()
+    plain = replace(letter, key=None)
+    assert letter_from_stored(plain.stored(), {}).content() == mail()
 
 
 @pytest.mark.parametrize("read_as", [policy.default, policy.SMTP, policy.compat32, policy.strict, STRICT])

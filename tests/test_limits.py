@@ -102,6 +102,11 @@ def test_only_the_way_to_the_server_is_its_trouble(fate: str, step: str, code: i
     assert limits.trouble(fate, step, code) == trouble
 
 
+def test_a_token_that_is_refused_is_trouble_like_a_server_that_is_away() -> None:
+    assert limits.trouble("refused", "auth", 535, by_token=True) == "failure"
+    assert limits.trouble("refused", "rcpt", 550, by_token=True) is None
+
+
 @given(st.lists(st.sampled_from(["fail", "busy", "succeed", "probe"]), max_size=60))
 def test_a_breaker_always_says_when_the_next_mail_may_try(events: list[str]) -> None:
     breaker, now = CLOSED, NOW

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 NOW = datetime(2026, 11, 24, 13, tzinfo=UTC)
 IMAP = {"host": "imap.nord.example", "username": "retours@nord.example", "password_ref": "env:NORD_IMAP"}
-WHOLE = IMAP | {"port": 993, "security": "implicit-tls", "ca_file": None, "folder": "INBOX"}
+WHOLE = IMAP | {"port": 993, "security": "implicit-tls", "ca_file": None, "folder": "INBOX", "auth": "password"}
 BOOK = """\
 rulebook: 1
 accounts:
@@ -58,6 +58,7 @@ def test_a_mailbox_is_whole_with_its_defaults() -> None:
         ({"port": "65536"}, "mailbox.port"),
         ({"port": "0"}, "mailbox.port"),
         ({"security": "plain"}, "mailbox.security"),
+        ({"auth": "ntlm"}, "mailbox.auth"),
         ({"ca_file": "ca.pem"}, "mailbox.ca_file"),
         ({"folder": ""}, "mailbox.folder"),
         ({"folder": "a\nb"}, "mailbox.folder"),

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 
 LOGIN: dict[str, Any] = {"username": "relance", "password_ref": "env:SMTP_PASSWORD"}
 OTHER_LOGIN: dict[str, Any] = {"username": "other", "password_ref": "file:/run/secrets/new"}
+LOG: dict[str, Any] = {"kind": "postfix_log", "path": "/var/log/mail.log"}
+ARCHIVE: dict[str, Any] = {
+    "kind": "imap", "host": "imap.nord.example", "folder": "Archive", "username": "a", "password_ref": "env:ARCHIVE",
+}  # fmt: skip
 USER: dict[str, Any] = {"login": "paul", "name": "Paul", "email": "paul@nord.example", "by": "system"}
 COMPANY: dict[str, Any] = {"code": "SUD", "name": "Sud SAS", "by": "user:marie", "today": TODAY}
 WHOLE_COMPANY: dict[str, Any] = COMPANY | {
@@ -146,6 +150,18 @@ def test_a_login_is_forgotten_when_asked(conn: Connection) -> None:
     assert (account["username"], account["password_ref"]) == (None, None)
 
 
+def test_an_account_keeps_where_its_evidence_is(conn: Connection) -> None:
+    account_id = open_account(conn, **LOGIN, doubt_policy="evidence", evidence=ARCHIVE)
+    before = written(conn)
+    assert open_account(conn, doubt_policy="evidence", evidence=ARCHIVE | {"port": "993"}) == account_id
+    assert written(conn) == before
+    kept = row(conn, "mail_accounts", account_id)["evidence"]
+    assert kept == ARCHIVE | {"port": 993, "security": "implicit-tls", "ca_file": None, "auth": "password"}
+    assert "imap.nord.example" not in str(journal(conn, "account", account_id)), "a login may be an address"
+    open_account(conn)
+    assert row(conn, "mail_accounts", account_id)["evidence"] is None
+
+
 def test_an_account_may_be_a_users(conn: Connection) -> None:
     account = row(conn, "mail_accounts", open_account(conn, "marie", company=None, user="marie"))
     assert account["user_id"] is not None
@@ -172,6 +188,25 @@ def test_plain_is_for_this_machine(conn: Connection, host: str) -> None:
         ({"port": 0}, "port"),
         ({"port": 65536}, "port"),
         ({"security": "starttls"}, "security"),
+        ({"auth": "ntlm"}, "auth"),
+        ({"auth": "xoauth2"}, "username"),
+        ({"doubt_policy": "guess"}, "doubt_policy"),
+        ({"doubt_policy": "evidence"}, "evidence"),
+        ({"evidence": LOG}, "evidence"),
+        ({"doubt_policy": "resend", "evidence": LOG}, "evidence"),
+        ({"doubt_policy": "evidence", "evidence": {"kind": "tarot"}}, "evidence.kind"),
+        ({"doubt_policy": "evidence", "evidence": {"kind": "postfix_log"}}, "evidence.path"),
+        ({"doubt_policy": "evidence", "evidence": LOG | {"path": "mail.log"}}, "evidence.path"),
+        ({"doubt_policy": "evidence", "evidence": LOG | {"password": "hunter2"}}, "evidence.password"),
+        ({"doubt_policy": "evidence", "evidence": ARCHIVE | {"security": "plain"}}, "evidence.security"),
+        ({"doubt_policy": "evidence", "evidence": ARCHIVE | {"maildir": "/var/mail/a"}}, "evidence.maildir"),
+        ({"doubt_policy": "evidence", "evidence": ARCHIVE | {"port": True}}, "evidence.port"),
+        ({"doubt_policy": "evidence", "evidence": ARCHIVE | {"folder": "a\r\nb"}}, "evidence.folder"),
+        ({"doubt_policy": "evidence", "evidence": ARCHIVE | {"password_ref": "hunter2"}}, "evidence.password_ref"),
+        ({"doubt_policy": "provider_key", "key_header": "Idempotency-Key"}, "key_hours"),
+        ({"doubt_policy": "provider_key", "key_header": "Bcc", "key_hours": 24}, "key_header"),
+        ({"doubt_policy": "provider_key", "key_header": "a: b", "key_hours": 24}, "key_header"),
+        ({"doubt_policy": "provider_key", "key_header": "Idempotency-Key", "key_hours": 0}, "key_hours"),
         ({"security": "plain"}, "security"),
         ({"security": "plain", "host": "10.0.0.1"}, "security"),
         ({"security": "plain", "host": "127.1"}, "security"),

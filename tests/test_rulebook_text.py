@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from operations.accounts import save_account
 from operations.companies import save_company
+from operations.evidence import check_evidence
 from operations.mailboxes import check_mailbox
 from operations.rulebook_text import SECTIONS, Refusal, read_book, text_parts, write_book
 from operations.tags import save_category, save_tag
@@ -173,6 +174,13 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
         NAMES.filter(str.strip),
         st.integers(1, 65535),
         st.sampled_from([None, "/etc/ssl/ca.pem"]),
+    ),
+    "EVIDENCE": st.none()
+    | NAMES.map(str.strip).map(lambda name: {"kind": "postfix_log", "path": f"/{name}"})
+    | st.builds(
+        lambda folder, port: check_evidence({**IMAP, "kind": "imap", "folder": folder, "port": port}),
+        NAMES.filter(str.strip),
+        st.integers(1, 65535),
     ),
     "TEXTS": st.dictionaries(
         st.sampled_from(["fr", "en"]), st.fixed_dictionaries(dict.fromkeys(("subject", "header", "footer"), LETTERS))

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, LiteralString, get_args
 import psycopg
 import pytest
 
+from store.companies import Auth
 from store.connection import connect
 from store.migrations import SchemaMismatch, migrate, require_current, steps, version
 from store.outcomes import Outcome
 from store.people import UserRole
 from store.shipped import shipped
+from workflow.doubt import POLICIES
 from workflow.facts import CommercialState, CustomerKind, Language
 from workflow.feedback import AfterBounce, FeedbackKind, TaskKind
 from workflow.machine import LAST_LEVEL, STATES, level_of
@@ -108,6 +110,8 @@ def test_a_newer_database_asks_for_a_newer_relance(database: Connection) -> None
         ("feedback", "kind", set(get_args(FeedbackKind))),
         ("tasks", "kind", set(get_args(TaskKind))),
         ("companies", "after_bounce", set(get_args(AfterBounce))),
+        ("mail_accounts", "doubt_policy", set(POLICIES)),
+        ("mail_accounts", "auth", set(get_args(Auth))),
     ],
 )
 def test_a_list_of_words_is_the_same_in_the_schema_and_in_the_code(

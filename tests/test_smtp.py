@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 import socket
 import threading
+from base64 import b64decode
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -143,6 +145,63 @@ def test_a_server_that_knows_login_alone_is_logged_into() -> None:
     with scripted(*script) as server:
         asyncio.run(connected(account(server.port, username=LOGIN[0]), LOGIN[1]))
     assert server.heard.splitlines()[1:] == [b"AUTH LOGIN", b"cmVsYW5jZQ==", b"b3V2cmUtdG9p"]
+
+
+TOKEN_WORDS = {
+    "XOAUTH2": b"user=relance\1auth=Bearer ya29.token\1\1",
+    "OAUTHBEARER": b"n,a=relance,\1host=127.0.0.1\1port=%d\1auth=Bearer ya29.token\1\1",
+}
+
+
+def by_token(port: int) -> Account:
+    return replace(account(port, username=LOGIN[0]), auth="xoauth2", password_ref="env:SMTP_TOKEN")  # noqa: S106
+
+
+@pytest.mark.parametrize("mechanism", TOKEN_WORDS)
+def test_a_server_that_refuses_passwords_is_shown_the_token_of_the_hour(
+    mechanism: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """RFC 7628, and Google's and Microsoft's older way. The token is read anew at each login."""
+    for token in ("ya29.old", "ya29.token"):
+        monkeypatch.setenv("SMTP_TOKEN", token)
+        script = (b"220 here\r\n", b"250-here\r\n250 AUTH %s\r\n" % mechanism.encode(), b"235 in\r\n")
+        with scripted(*script) as server:
+            asyncio.run(connected(by_token(server.port), "what was read before"))
+    command, said, words = server.heard.splitlines()[1].split()
+    wanted = TOKEN_WORDS[mechanism]
+    assert (command, said.decode()) == (b"AUTH", mechanism)
+    assert b64decode(words) == (wanted % server.port if b"%d" in wanted else wanted)
+
+
+@pytest.mark.parametrize(("mechanism", "acknowledged"), [("XOAUTH2", b""), ("OAUTHBEARER", b"AQ==")])
+def test_a_token_that_has_lapsed_is_refused_at_auth(
+    mechanism: str, acknowledged: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SMTP_TOKEN", "ya29.lapsed")
+    why = b"334 eyJzdGF0dXMiOiI0MDEifQ==\r\n"
+    refusal = b"535 5.7.8 not accepted\r\n"
+    script = (b"220 here\r\n", b"250-here\r\n250 AUTH PLAIN %s\r\n" % mechanism.encode(), why, refusal)
+    with scripted(*script) as server, pytest.raises(Refused) as refused:
+        asyncio.run(connected(by_token(server.port), None))
+    assert (refused.value.step, refused.value.reply.code) == ("auth", 535)
+    assert server.heard.split(b"\r\n")[2] == acknowledged
+    assert b"ya29" not in str(refused.value).encode()
+
+
+def test_a_token_is_shown_to_nobody_who_takes_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SMTP_TOKEN", "ya29.token")
+    script = (b"220 here\r\n", b"250-here\r\n250 AUTH PLAIN LOGIN\r\n")
+    with scripted(*script) as server, pytest.raises(Unreachable, match="no access token"):
+        asyncio.run(connected(by_token(server.port), None))
+    assert b"AUTH" not in server.heard
+
+
+def test_without_its_token_nothing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SMTP_TOKEN", raising=False)
+    script = (b"220 here\r\n", b"250-here\r\n250 AUTH XOAUTH2\r\n")
+    with scripted(*script) as server, pytest.raises(Unreachable, match="no access token on this host"):
+        asyncio.run(connected(by_token(server.port), None))
+    assert b"AUTH" not in server.heard
 
 
 async def connected(to: Account, password: str | None) -> None:

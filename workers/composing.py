@@ -16,6 +16,7 @@ from letters.variables import LetterValues, StatementLine
 from store.tick import Uploaded
 from workers.deliveries import Ready
 from workers.smtp import stuffed
+from workflow.doubt import idempotency_key
 from workflow.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -87,6 +88,7 @@ def compose(stationery: Stationery, one: Wanted) -> Ready:
         cc=tuple(Mailbox(address=address) for address in rule.cc),
         references=one.thread,
         attachments=tuple(attachments),
+        key=(account.key_header, idempotency_key(one.claimed.message_id)) if account.key_header else None,
     )
     recipients = _envelope(contact.email, *rule.cc, *rule.bcc)
     if one.redirect_to:

@@ -16,11 +16,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
+from workers.sasl import GIVE_UP, bearer, token_response
 from workers.settings import secret
 from workflow.errors import InvalidInput, RelanceError
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Sequence
+
+    from store.companies import Auth
 
 _STEP_S: Final = 10.0
 _LOOK_S: Final = 45.0
@@ -29,6 +32,10 @@ _STRETCH_UIDS: Final = 10_000
 _LAST_UID: Final = 2**32 - 1
 _ABOVE_A_MAIL_BYTES: Final = 64 * 1024
 
+# Of mails that a search by words takes for one: the last so many are looked at.
+_MOST_ALIKE: Final = 5
+
+_MESSAGE_ID: Final = re.compile(rb"^message-id:\s*(<[^<>\s]{1,250}>)", re.IGNORECASE | re.MULTILINE)
 _UID: Final = re.compile(rb"\bUID (\d{1,10})\b")
 _INTERNALDATE: Final = re.compile(rb'INTERNALDATE "([ 0-9A-Za-z:+-]{20,30})"')
 
@@ -39,7 +46,10 @@ class Unreadable(RelanceError):  # noqa: N818 - what a mailbox is
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImapPlace:
-    """A folder on a server; `password_ref` is a reference (env:NAME, file:PATH), never the secret."""
+    """A folder on a server; `password_ref` is a reference (env:NAME, file:PATH), never the secret.
+
+    `auth`: whether it leads to a password or to an access token.
+    """
 
     host: str
     port: int
@@ -48,6 +58,7 @@ class ImapPlace:
     username: str
     password_ref: str
     folder: str
+    auth: Auth = "password"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +93,19 @@ class Folder:
 
     def fetch(self, uid: int, *, most_bytes: int) -> Fetched | None:
         """A mail's first bytes, without a mark on it; None where it has gone. Raises OSError."""
-        items = f"(UID INTERNALDATE BODY.PEEK[]<0.{most_bytes}>)"
+        return self._fetch(uid, f"BODY.PEEK[]<0.{most_bytes}>", most_bytes)
+
+    def copy_of(self, message_id: str, *, most_bytes: int) -> Fetched | None:
+        """A mail with this Message-ID, its content that header alone; None where there is none. Raises OSError."""
+        named = self._mailbox.uid("SEARCH", "HEADER", "Message-ID", _quoted(message_id))
+        for uid in b" ".join(_done("searching", named)).split()[-_MOST_ALIKE:]:
+            found = self._fetch(int(uid), "BODY.PEEK[HEADER.FIELDS (MESSAGE-ID)]", most_bytes)
+            if found and message_id.encode("ascii", "replace") in _MESSAGE_ID.findall(found.content):
+                return found
+        return None
+
+    def _fetch(self, uid: int, what: str, most_bytes: int) -> Fetched | None:
+        items = f"(UID INTERNALDATE {what})"
         status, data = self._mailbox.uid("FETCH", str(uid), items)
         if status != "OK":
             raise Unreadable("IMAP: the server refused reading a mail")
@@ -173,8 +196,15 @@ class _Bounded(imaplib.IMAP4):
 
 def _log_in(mailbox: imaplib.IMAP4, place: ImapPlace) -> None:
     shown = secret(place.password_ref)
+    offered = {word.removeprefix("AUTH=") for word in mailbox.capabilities if word.startswith("AUTH=")}
     try:
-        if "AUTH=PLAIN" in mailbox.capabilities:
+        if place.auth == "xoauth2":
+            mechanism = bearer(offered)
+            if mechanism is None:
+                raise Unreadable("the server takes no access token")
+            words = iter([token_response(mechanism, place.username, shown, host=place.host, port=place.port)])
+            mailbox.authenticate(mechanism, lambda _challenge: next(words, GIVE_UP[mechanism]))
+        elif "PLAIN" in offered:
             plain = f"\0{place.username}\0{shown}".encode()
             mailbox.authenticate("PLAIN", lambda _challenge: plain)
         else:

@@ -22,6 +22,7 @@ from store import settings as stored
 from store.connection import Pool, pool
 from workers import actors
 from workers.broker import QUEUES, RedisHints, make_broker
+from workers.doubts import settle_doubts
 from workers.identity import is_ours
 from workers.log import log
 from workers.mailroom import Mailroom
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
 # What waits at the workers lasts longer than a breath at any rate measured, and each round asks for more at once.
 _BREATH_S = 0.1
 _PAUSE_S = 0.2
+# A look for evidence that takes longer is given up: nothing of it is written yet.
+_FAREWELL_S = 5.0
 
 
 def identity(role: str) -> str:
@@ -102,7 +105,9 @@ def work(settings: Settings, *, threads: int) -> None:
 def schedule(settings: Settings, stop: threading.Event) -> None:
     """Scheduler, relay and sweep in one loop, until `stop`. A server that is away is waited for."""
     actor = identity("scheduler")
-    with pool(settings.database_url, actor=actor, size=2) as connections, Mailroom(settings, actor=actor) as mailroom:
+    with pool(settings.database_url, actor=actor, size=6) as connections, Mailroom(settings, actor=actor) as mailroom:
+        doubts = threading.Thread(target=_mind_doubts, args=(connections, settings, stop), name="doubts", daemon=True)
+        doubts.start()
         hints = RedisHints(settings.redis_url)
         watch: ClockWatch | None = None
         next_sweep = next_fire = 0.0
@@ -127,6 +132,14 @@ def schedule(settings: Settings, stop: threading.Event) -> None:
             with _going_on("relay"):
                 given = relay(connections, hints, settings)
             stop.wait(_BREATH_S if given else _PAUSE_S)
+        doubts.join(_FAREWELL_S)
+
+
+def _mind_doubts(connections: Pool, settings: Settings, stop: threading.Event) -> None:
+    """Beside the loop: a mailbox that is asked for evidence may take its time, and so may a mail server."""
+    while not stop.wait(settings.sweep_s):
+        with _going_on("doubts"):
+            settle_doubts(connections, settings)
 
 
 @contextlib.contextmanager

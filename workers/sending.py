@@ -84,7 +84,7 @@ def _claim(office: Office, ids: Sequence[int]) -> list[Wanted]:
         servers = Servers(conn, lease_s=office.settings.lease_s)
         held = claims.invoices(conn, [one.id for one in claimed])
         wanted: list[Wanted] = []
-        for group in _by_run(claimed):
+        for group in _by_run(_in_time(conn, claimed, sellers, here)):
             first = group[0]
             pinned = office.pinned(conn, first.rule_id, first.rule_version)
             company, account = sellers[first.company_id], servers.accounts[pinned.account_id]
@@ -126,6 +126,20 @@ def _claim(office: Office, ids: Sequence[int]) -> list[Wanted]:
             _let_go(conn, gone, today)
         reached("claiming")
         return wanted
+
+
+def _in_time(
+    conn: Connection, claimed: Sequence[Claimed], sellers: Mapping[int, Company], here: Settings
+) -> list[Claimed]:
+    """Those that may leave: one sent again whose provider may have forgotten its key by now goes back into doubt."""
+    late = [one for one in claimed if one.too_late]
+    outcomes.lock_invoices_of(conn, [one.id for one in late])
+    for one in late:
+        day = sellers[one.company_id].day(here.business_now)
+        on_day(conn, day)
+        error = "its provider may have forgotten its idempotency key"
+        outcomes.end(conn, one.id, one.fence, state="cancelled", problem="key_expired", error=error, day=day)
+    return [one for one in claimed if not one.too_late]
 
 
 def _mind_windows(conn: Connection, here: Settings, sellers: Mapping[int, Company], ids: Sequence[int]) -> None:
@@ -266,7 +280,7 @@ def settle(conn: Connection, ready: Ready, delivery: Delivery, *, breaker_s: flo
 
 def _refused(conn: Connection, ready: Ready, reply: Reply, step: str) -> None:
     words = f"{step}: {reply}"
-    refusal = after_refusal(step, reply.code, reply.text)
+    refusal = after_refusal(step, reply.code, reply.text, by_token=ready.account.auth == "xoauth2")
     match refusal.then:
         case "later":
             _defer(conn, ready, words)

@@ -16,7 +16,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from workers.sasl import GIVE_UP, bearer, token_response
+from workers.settings import secret
 from workers.steps import reached
+from workflow.errors import InvalidInput
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -290,6 +293,18 @@ class SmtpConnection:
         if reply.code != 235:
             raise Refused("auth", reply)
 
+    async def show_token(self, username: str, token: str) -> None:
+        """AUTH by an access token (workers.sasl). Raises Refused at step `auth`, Unreachable where none is taken."""
+        mechanism = bearer(self.features.get("AUTH", "").upper().split())
+        if mechanism is None:
+            raise Unreachable("the server takes no access token")
+        words = token_response(mechanism, username, token, host=self.account.host, port=self.account.port)
+        (reply,) = await self._converse([f"AUTH {mechanism} {base64.b64encode(words).decode()}"])
+        if reply.code == 334:  # what is wrong with the token; the refusal itself comes once this is acknowledged
+            (reply,) = await self._converse([base64.b64encode(GIVE_UP[mechanism]).decode()])
+        if reply.code != 235:
+            raise Refused("auth", reply)
+
 
 @functools.lru_cache(maxsize=64)
 def _context(ca_file: str | None) -> ssl.SSLContext:
@@ -322,12 +337,22 @@ async def connect(account: Account, password: str | None) -> SmtpConnection:
         await connection.hello(name)
         if account.security == "starttls-required" and context:
             await connection.start_tls(context, account.host, name)
-        if account.username and password is not None:
+        if account.auth == "xoauth2":
+            await connection.show_token(account.username or "", _token(account))
+        elif account.username and password is not None:
             await connection.log_in(account.username, password)
     except BaseException:
         connection.abort()
         raise
     return connection
+
+
+def _token(account: Account) -> str:
+    """The access token as it is now: another program renews it, so what was read a minute ago may have lapsed."""
+    try:
+        return secret(account.password_ref or "")
+    except InvalidInput:
+        raise Unreachable("no access token on this host") from None
 
 
 def stuffed(content: bytes) -> bytes:

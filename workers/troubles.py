@@ -96,7 +96,8 @@ def note_success(conn: Connection, account_ids: Sequence[int]) -> None:
 def note_trouble(conn: Connection, ready: Ready, delivery: Delivery, *, breaker_s: float) -> bool:
     """Count what this mail met against its account. Returns whether the server is to be left alone for now."""
     account = ready.account
-    match limits.trouble(delivery.fate, delivery.step, delivery.reply.code if delivery.reply else None):
+    code = delivery.reply.code if delivery.reply else None
+    match limits.trouble(delivery.fate, delivery.step, code, by_token=account.auth == "xoauth2"):
         case None:
             return False
         case "failure":

@@ -26,9 +26,12 @@ class Refusal:
     suppresses: str = ""
 
 
-def after_refusal(step: str, code: int, text: str) -> Refusal:
-    """What a refusal means. `step`: connect, ehlo, auth, mail, rcpt, data or dot; `code`: 400 to 599."""
-    if step == "auth" and code >= 500:
+def after_refusal(step: str, code: int, text: str, *, by_token: bool = False) -> Refusal:
+    """What a refusal means. `step`: connect, ehlo, auth, mail, rcpt, data or dot; `code`: 400 to 599.
+
+    `by_token`: the login was by an access token, which lapses within the hour; what renews it may be late.
+    """
+    if step == "auth" and code >= 500 and not by_token:
         return Refusal(then="account_held")
     if code < 500 or step in {"connect", "ehlo", "auth"}:
         return Refusal(then="later")

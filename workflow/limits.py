@@ -122,17 +122,17 @@ def too_large(candidates: int, limits: RunLimits, *, last_runs: Sequence[int], o
     return None
 
 
-def trouble(fate: str, step: str, code: int | None) -> Trouble | None:
+def trouble(fate: str, step: str, code: int | None, *, by_token: bool = False) -> Trouble | None:
     """What a mail that did not leave says of its account's server.
 
     `fate` and `step` are those of its delivery, `code` the server's reply if it gave one. A login refused for good is
-    no trouble of the server's: the account is held until a person acts (workflow.answers).
+    no trouble of the server's: the account is held until a person acts (workflow.answers), unless it was by a token.
     """
     if code == _TOO_MANY:
         return "busy"
     if step not in _BEFORE_A_MAIL or fate not in {"unreachable", "refused"}:
         return None
-    return None if step == "auth" and code is not None and code >= 500 else "failure"
+    return None if step == "auth" and code is not None and code >= 500 and not by_token else "failure"
 
 
 def answers(fate: str, step: str, code: int | None) -> bool:
