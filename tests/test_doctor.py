@@ -137,6 +137,46 @@ def test_a_broken_set_up_is_told_part_by_part(
     assert WRONG not in repr(found)
 
 
+def test_every_finding_is_told_in_the_readers_language(
+    trade: str, redis_url: str, forgetful_redis: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sound and broken, no finding says the same in both languages but a version's name, and each advises in both."""
+    monkeypatch.setenv(SECRET, WRONG)
+    with Sink(tmp_path, behaviour=Behaviour(tls=IMPLICIT, login=LOGIN)) as sink:
+        opened(trade, sink.port, ca_file=str(CERTIFICATE))
+        with connect(trade) as conn:
+            changes = {"host": "127.0.0.1", "port": sink.port}
+            open_account(conn, "inconnue", **changes)
+            refused = {"ca_file": str(CERTIFICATE), "username": LOGIN[0], "password_ref": f"env:{SECRET}"}
+            open_account(conn, "refusé", **changes, **refused)
+            open_account(conn, "sans secret", **changes, username="x", password_ref="env:NOBODY_SET_THIS")  # noqa: S106
+            open_account(conn, "nulle part", host="127.0.0.1", port=1)
+            hold(conn, account="sortie", because="535", by="system")
+            stop(conn, because="essai", by="system")
+        for database_url, hints_url, ahead in (
+            (trade, redis_url, 0),
+            (trade, forgetful_redis, 90),
+            ("postgresql://127.0.0.1:1/x", "redis://127.0.0.1:1", 0),
+        ):
+            english, french = (
+                examine(
+                    Settings(database_url=database_url, redis_url=hints_url),
+                    {"RELANCE_LEASES": "1"},
+                    to=None,
+                    now=lambda ahead=ahead: machine() + timedelta(seconds=ahead),  # type: ignore[misc]
+                    language=language,
+                )
+                for language in ("en", "fr")
+            )
+            assert [(one.check, one.subject, one.verdict) for one in english] == [
+                (one.check, one.subject, one.verdict) for one in french
+            ]
+            for one, other in zip(english, french, strict=True):
+                if not one.found.startswith(("PostgreSQL", "Redis", "Valkey")):
+                    assert one.found != other.found
+                assert (one.advice == other.advice) == (one.advice == "")
+
+
 def test_a_sound_set_up_is_told_so(examined: Callable[..., list[Finding]], trade: str, tmp_path: Path) -> None:
     with Sink(tmp_path, behaviour=Behaviour(tls=IMPLICIT)) as sink:
         opened(trade, sink.port, ca_file=str(CERTIFICATE))
@@ -506,6 +546,10 @@ def test_the_exit_code_says_whether_something_does_not_work(trade: str, redis_ur
         assert len(sink.mails()) == 1
     assert "\x1b" not in fine.stdout
     assert max(map(len, fine.stdout.splitlines())) <= 80
+    french = CliRunner().invoke(cli, ["doctor"], env=servers | {"LC_ALL": "fr_FR.UTF-8"})
+    assert max(map(len, french.stdout.splitlines())) <= 80
+    assert "base de données durabilité : ce qui a été validé survit à une panne" in french.stdout
+    assert "1 erreur" in french.stderr
     broken = CliRunner().invoke(cli, ["doctor", "--json"], env=servers)
     assert broken.exit_code == 1
     told = json.loads(broken.stdout)

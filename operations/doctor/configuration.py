@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
-from operations.doctor.finding import Finding, verdict
+from operations.doctor.finding import Finding, either, verdict
 from operations.lookup import nearest
 from workers.settings import VARIABLES, Settings, read
 from workflow.errors import InvalidInput
@@ -17,18 +17,22 @@ from workflow.errors import InvalidInput
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
 
+    from workflow.facts import Language
+
 _SERVERS: Final = ("DATABASE_URL", "REDIS_URL")
 _PREFIX: Final = "RELANCE_"
 # What holds where a text is not given.
-_UNSET: Final = {
-    "DATABASE_URL": "private",
-    "REDIS_URL": "private",
-    "RELANCE_FOLDER": "this user's own",
-    "RELANCE_INSTANCE": "kept in a file of this host",
+_UNSET: Final[dict[str, dict[Language, str]]] = {
+    "DATABASE_URL": {"en": "private", "fr": "privée"},
+    "REDIS_URL": {"en": "private", "fr": "privé"},
+    "RELANCE_FOLDER": {"en": "this user's own", "fr": "celui de cet utilisateur"},
+    "RELANCE_INSTANCE": {"en": "kept in a file of this host", "fr": "gardée dans un fichier de cette machine"},
 }
 
 
-def configuration(environment: Mapping[str, str], secrets: Collection[str] = ()) -> Iterator[Finding]:
+def configuration(
+    environment: Mapping[str, str], secrets: Collection[str] = (), language: Language = "en"
+) -> Iterator[Finding]:
     """Every variable with its value or its default, secrets as present or not; then what is wrong with them.
 
     `secrets` are the variables that mail accounts name.
@@ -38,9 +42,12 @@ def configuration(environment: Mapping[str, str], secrets: Collection[str] = ())
     for name in VARIABLES:
         raw = environment.get(name, "").strip()
         if raw:
-            figures[name] = _without_secret(name, raw) if name in _SERVERS else raw[:100]
+            figures[name] = _without_secret(name, raw, language) if name in _SERVERS else raw[:100]
+        elif name in _UNSET:
+            meant = _UNSET[name][language]
+            figures[name] = either(language, en=f"not set: {meant}", fr=f"non donnée : {meant}")
         else:
-            figures[name] = f"not set: {_UNSET[name]}" if name in _UNSET else f"{defaults[name]:g} (default)"
+            figures[name] = f"{defaults[name]:g} ({either(language, en='default', fr='par défaut')})"
     problem = None
     try:
         read(environment)
@@ -52,18 +59,30 @@ def configuration(environment: Mapping[str, str], secrets: Collection[str] = ())
         found=f"{problem.field}: {problem.reason}"
         if problem
         else "; ".join(f"{name} {value}" for name, value in figures.items()),
-        advice=f"correct {problem.field} in the environment of every process" if problem else "",
+        advice=either(
+            language,
+            en=f"correct {problem.field} in the environment of every process",
+            fr=f"corriger {problem.field} dans l'environnement de chaque processus",
+        )
+        if problem
+        else "",
         figures=figures,
     )
     for name in sorted(environment):
         if name.startswith(_PREFIX) and name not in VARIABLES and name not in secrets:
-            meant = nearest(name, VARIABLES)
+            close = next(iter(nearest(name, VARIABLES)), "")
             yield Finding(
                 check="configuration",
                 subject=name,
                 verdict="warning",
-                found="is no variable that relance reads",
-                advice=f"rename it{f' (did you mean {meant[0]}?)' if meant else ''} or take it out of the environment",
+                found=either(
+                    language, en="is no variable that relance reads", fr="n'est pas une variable que relance lit"
+                ),
+                advice=either(
+                    language,
+                    en=f"rename it{f' (did you mean {close}?)' if close else ''} or take it out of the environment",
+                    fr=f"la renommer{f' ({close} ?)' if close else ''} ou l'ôter de l'environnement",
+                ),
             )
 
 
@@ -79,7 +98,7 @@ def _variable(field: str) -> str:
     return field.upper() if field.endswith("_url") else f"{_PREFIX}{field.upper()}"
 
 
-def _without_secret(name: str, url: str) -> str:
+def _without_secret(name: str, url: str, language: Language) -> str:
     """Where it leads, and whether there is a password: never which."""
     try:
         if name == "REDIS_URL":
@@ -88,8 +107,13 @@ def _without_secret(name: str, url: str) -> str:
             secret = bool(address.password) or "password=" in address.query
         else:
             named = conninfo_to_dict(url)
-            where = f"{named.get('dbname', '')} at {named.get('host', 'localhost')}:{named.get('port', 5432)}"
+            at = either(language, en="at", fr="sur")
+            where = f"{named.get('dbname', '')} {at} {named.get('host', 'localhost')}:{named.get('port', 5432)}"
             secret = "password" in named
     except (ValueError, psycopg.Error):
-        return "set, and no address"
-    return f"{where}, {'with a' if secret else 'no'} password"
+        return either(language, en="set, and no address", fr="donnée, mais ce n'est pas une adresse")
+    return either(
+        language,
+        en=f"{where}, {'with a' if secret else 'no'} password",
+        fr=f"{where}, {'avec' if secret else 'sans'} mot de passe",
+    )

@@ -14,7 +14,7 @@ from operations.doctor.accounts import account
 from operations.doctor.configuration import configuration
 from operations.doctor.database import database
 from operations.doctor.disk import disk
-from operations.doctor.finding import Check, Finding, look_at_all
+from operations.doctor.finding import Check, Finding, either, look_at_all
 from operations.doctor.hints import hints
 from operations.doctor.mailboxes import mailbox
 from store import companies, health, mailboxes
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from store.health import AccountNote
     from store.mailboxes import Mailbox
     from workers.settings import Settings
+    from workflow.facts import Language
 
 
 def examine(
@@ -37,8 +38,9 @@ def examine(
     to: str | None,
     now: Callable[[], datetime],
     private_folder: Path | None = None,
+    language: Language = "en",
 ) -> list[Finding]:
-    """Look everything over, side by side, and change nothing.
+    """Look everything over, side by side, and change nothing; say in `language` what was found.
 
     `servers` has both addresses, None where they are not known. `to` gets a mail through each account. `now` is this
     machine's clock. `private_folder` is that of the private servers. Raises InvalidInput for a `to` that is not one
@@ -54,22 +56,26 @@ def examine(
     references += [box.mailbox.get("password_ref", "") for box in boxes]
     secrets = {reference.removeprefix("env:") for reference in references}
     checks = [
-        Check(name="configuration", look=partial(configuration, environment, secrets)),
-        Check(name="disk", look=partial(disk, folders)),
+        Check(name="configuration", look=partial(configuration, environment, secrets, language)),
+        Check(name="disk", look=partial(disk, folders, language)),
     ]
     if servers:
         checks += [
-            Check(name="database", look=partial(database, servers.database_url, now, servers.instance)),
-            Check(name="redis", look=partial(hints, servers.redis_url)),
+            Check(name="database", look=partial(database, servers.database_url, now, servers.instance, language)),
+            Check(name="redis", look=partial(hints, servers.redis_url, language)),
         ]
     checks += [
-        Check(name="account", subject=one.name, look=partial(account, one, note, to=address, now=now()))
+        Check(
+            name="account",
+            subject=one.name,
+            look=partial(account, one, note, to=address, now=now(), language=language),
+        )
         for one, note in known or ()
     ]
     checks += [Check(name="mailbox", subject=box.account, look=partial(mailbox, box)) for box in boxes]
     if known == []:
-        checks.append(Check(name="account", look=_no_account))
-    return look_at_all(checks)
+        checks.append(Check(name="account", look=partial(_no_account, language)))
+    return look_at_all(checks, language=language)
 
 
 def _accounts(url: str) -> list[tuple[Account, AccountNote]] | None:
@@ -93,12 +99,16 @@ def _mailboxes(url: str) -> list[Mailbox]:
         return []
 
 
-def _no_account() -> list[Finding]:
+def _no_account(language: Language) -> list[Finding]:
     return [
         Finding(
             check="account",
             verdict="warning",
-            found="there is none: nothing can leave",
-            advice="make one in a rules file: relance rules import FILE",
+            found=either(language, en="there is none: nothing can leave", fr="il n'y en a aucun : rien ne peut partir"),
+            advice=either(
+                language,
+                en="make one in a rules file: relance rules import FILE",
+                fr="en créer un dans un fichier de règles : relance rules import FICHIER",
+            ),
         )
     ]

@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 import redis
 
-from operations.doctor.finding import Finding, guarded, verdict
+from operations.doctor.finding import Finding, either, guarded, verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from workflow.facts import Language
 
 _PATIENCE_S: Final = 5.0
 _OLDEST_REDIS: Final = 7
@@ -20,7 +22,7 @@ _NEARLY_FULL: Final = 0.9
 _Told = dict[str, Any]
 
 
-def hints(url: str) -> Iterator[Finding]:
+def hints(url: str, language: Language = "en") -> Iterator[Finding]:
     """All that Redis tells; one finding where it does not answer."""
     try:
         with redis.Redis.from_url(url, socket_timeout=_PATIENCE_S, socket_connect_timeout=_PATIENCE_S) as client:
@@ -31,13 +33,17 @@ def hints(url: str) -> Iterator[Finding]:
         yield Finding(
             check="redis",
             verdict="error",
-            found=f"cannot be reached: {words[0]}",
-            advice="start it, or correct REDIS_URL: host, port, password; until then nothing moves",
+            found=either(language, en=f"cannot be reached: {words[0]}", fr=f"injoignable : {words[0]}"),
+            advice=either(
+                language,
+                en="start it, or correct REDIS_URL: host, port, password; until then nothing moves",
+                fr="le démarrer, ou corriger REDIS_URL : hôte, port, mot de passe ; d'ici là rien n'avance",
+            ),
         )
         return
-    yield from guarded("redis", "", lambda: _version(told))
-    yield from guarded("redis", "persistence", lambda: _persistence(told, snapshots))
-    yield from guarded("redis", "memory", lambda: _memory(told))
+    yield from guarded("redis", "", lambda: _version(told, language), language)
+    yield from guarded("redis", "persistence", lambda: _persistence(told, snapshots, language), language)
+    yield from guarded("redis", "memory", lambda: _memory(told, language), language)
 
 
 def _snapshots(client: redis.Redis) -> str | None:
@@ -49,41 +55,81 @@ def _snapshots(client: redis.Redis) -> str | None:
     return str(answer.get("save", ""))
 
 
-def _version(told: _Told) -> Iterator[Finding]:
+def _version(told: _Told, language: Language) -> Iterator[Finding]:
     # Valkey tells its own version beside the one of the Redis that it began as.
     name, oldest = ("Valkey", _OLDEST_VALKEY) if "valkey_version" in told else ("Redis", _OLDEST_REDIS)
     version = str(told.get("valkey_version") or told.get("redis_version", "0"))
     old = int(version.partition(".")[0]) < oldest
     replica = told.get("role") in {"slave", "replica"}
+    advice = ""
+    if replica:
+        advice = either(language, en="name the primary in REDIS_URL", fr="nommer le serveur primaire dans REDIS_URL")
+    elif old:
+        advice = either(
+            language, en=f"upgrade to {name} {oldest} or newer", fr=f"passer à {name} {oldest} ou plus récent"
+        )
     yield Finding(
         check="redis",
         verdict=verdict(error=old or replica),
-        found=f"{name} {version}" + (", a replica, which takes no hints" if replica else ""),
-        advice="name the primary in REDIS_URL" if replica else f"upgrade to {name} {oldest} or newer" if old else "",
+        found=either(
+            language,
+            en=f"{name} {version}{', a replica, which takes no hints' if replica else ''}",
+            fr=f"{name} {version}{', un réplica, qui ne prend aucune indication' if replica else ''}",
+        ),
+        advice=advice,
         figures={"version": version},
     )
 
 
-def _persistence(told: _Told, snapshots: str | None) -> Iterator[Finding]:
+def _persistence(told: _Told, snapshots: str | None, language: Language) -> Iterator[Finding]:
     appends = bool(told.get("aof_enabled"))
     failing = [
         what
-        for what, key in (("the append-only file", "aof_last_write_status"), ("its snapshot", "rdb_last_bgsave_status"))
+        for what, key in (
+            (either(language, en="the append-only file", fr="le fichier d'ajouts"), "aof_last_write_status"),
+            (either(language, en="its snapshot", fr="son instantané"), "rdb_last_bgsave_status"),
+        )
         if told.get(key, "ok") != "ok"
     ]
     advice = ""
     if failing:
-        found = f"cannot write {' and '.join(failing)}: it may refuse all hints"
-        advice = "give its disk room and its folder to its user; its log says which"
+        found = either(
+            language,
+            en=f"cannot write {' and '.join(failing)}: it may refuse all hints",
+            fr=f"ne peut pas écrire {' ni '.join(failing)} : il refusera peut-être toute indication",
+        )
+        advice = either(
+            language,
+            en="give its disk room and its folder to its user; its log says which",
+            fr="faire de la place sur son disque et donner son dossier à son utilisateur ; son journal dit lequel",
+        )
     elif appends:
-        found = "an append-only file: hints outlive a restart"
+        found = either(
+            language,
+            en="an append-only file: hints outlive a restart",
+            fr="un fichier d'ajouts : les indications survivent à un redémarrage",
+        )
     elif snapshots:
-        found = f"snapshots (save {snapshots}): a restart forgets the latest hints, and they are given again"
+        found = either(
+            language,
+            en=f"snapshots (save {snapshots}): a restart forgets the latest hints, and they are given again",
+            fr=f"des instantanés (save {snapshots}) : un redémarrage oublie les dernières indications, qui sont"
+            " redonnées",
+        )
     elif snapshots is None:
-        found = "no append-only file, and it does not tell of snapshots"
+        found = either(
+            language,
+            en="no append-only file, and it does not tell of snapshots",
+            fr="aucun fichier d'ajouts, et il ne dit rien d'instantanés",
+        )
     else:
-        found = "none: a restart forgets all hints; they are rebuilt from the database, so mails are late, never lost"
-        advice = "to save the delay: appendonly yes"
+        found = either(
+            language,
+            en="none: a restart forgets all hints; they are rebuilt from the database, so mails are late, never lost",
+            fr="aucune : un redémarrage oublie toutes les indications ; la base de données les redonne, les courriels"
+            " sont en retard, jamais perdus",
+        )
+        advice = either(language, en="to save the delay: appendonly yes", fr="pour éviter ce retard : appendonly yes")
     yield Finding(
         check="redis",
         subject="persistence",
@@ -94,19 +140,38 @@ def _persistence(told: _Told, snapshots: str | None) -> Iterator[Finding]:
     )
 
 
-def _memory(told: _Told) -> Iterator[Finding]:
+def _memory(told: _Told, language: Language) -> Iterator[Finding]:
     used, most, policy = int(told["used_memory"]), int(told.get("maxmemory", 0)), str(told.get("maxmemory_policy", ""))
     evicts = most > 0 and policy != "noeviction"
     full = most > 0 and used > most * _NEARLY_FULL
-    room = f" of {most / 1e6:.1f} MB" if most else ", without a limit"
-    found = f"{used / 1e6:.1f} MB{room}"
+    found = either(
+        language,
+        en=f"{used / 1e6:.1f} MB" + (f" of {most / 1e6:.1f} MB" if most else ", without a limit"),
+        fr=f"{used / 1e6:.1f} Mo" + (f" sur {most / 1e6:.1f} Mo" if most else ", sans limite"),
+    )
     advice = ""
     if evicts:
-        found += f"; {policy} drops hints when it is full: mails are late until they are given again"
-        advice = "set maxmemory-policy noeviction, or give relance a Redis of its own"
+        found += either(
+            language,
+            en=f"; {policy} drops hints when it is full: mails are late until they are given again",
+            fr=f" ; plein, {policy} jette des indications : les courriels attendent qu'elles soient redonnées",
+        )
+        advice = either(
+            language,
+            en="set maxmemory-policy noeviction, or give relance a Redis of its own",
+            fr="mettre maxmemory-policy noeviction, ou donner à relance un Redis à lui",
+        )
     elif full:
-        found += ": nearly full, and then it refuses hints"
-        advice = "raise maxmemory, or see what else lives in this Redis"
+        found += either(
+            language,
+            en=": nearly full, and then it refuses hints",
+            fr=" : presque plein ; il refuse alors les indications",
+        )
+        advice = either(
+            language,
+            en="raise maxmemory, or see what else lives in this Redis",
+            fr="augmenter maxmemory, ou regarder ce qui vit d'autre dans ce Redis",
+        )
     yield Finding(
         check="redis",
         subject="memory",

@@ -12,7 +12,7 @@ import click
 
 from scripts import printing
 from scripts.caller import Caller, calling, migrate_fresh, private_folder, with_instance
-from scripts.printing import json_option
+from scripts.printing import json_option, lang_option
 from workflow.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -21,16 +21,40 @@ if TYPE_CHECKING:
 
     from operations.doctor.finding import Finding
     from workers.settings import Settings
+    from workflow.facts import Language
 
 VERDICTS = ("error", "warning", "ok")
 _MARKS = {"ok": ("✔", "green"), "warning": ("!", "yellow"), "error": ("✘", "red")}
+# Verdicts, checks and their subjects as French readers have them; the names of accounts and companies are their own.
+_IN_FRENCH = {
+    "error": "erreur",
+    "warning": "attention",
+    "account": "compte",
+    "clock": "horloge",
+    "database": "base de données",
+    "disk": "disque",
+    "mail": "courriel",
+    "private servers": "serveurs privés",
+    "redis": "redis",
+    "rules": "règles",
+    "business": "métier",
+    "connections": "connexions",
+    "durability": "durabilité",
+    "isolation": "isolation",
+    "memory": "mémoire",
+    "persistence": "persistance",
+    "schema": "schéma",
+    "temporary files": "fichiers temporaires",
+    "time zones": "fuseaux horaires",
+}
 
 
 @click.command()
 @click.option("--to", metavar="ADDRESS", help="Send a mail to this address through each mail account.")
 @json_option
+@lang_option
 @calling
-def doctor(caller: Caller, *, to: str | None, as_json: bool) -> None:
+def doctor(caller: Caller, *, to: str | None, lang: Language, as_json: bool) -> None:
     """Look over configuration, database, Redis, mail accounts, clocks, disks and private servers; change nothing.
 
     Exit code 0 where all is well or only worth a look, 1 where something does not work.
@@ -43,18 +67,20 @@ def doctor(caller: Caller, *, to: str | None, as_json: bool) -> None:
         found: list[Finding] = []
         folder = None
         if caller.demo or (named and named.embedded):
-            named, folder, found = _private(stack, caller, named)
+            named, folder, found = _private(stack, caller, named, lang)
         elif named:
             with contextlib.suppress(InvalidInput):  # an address that is none: the database's own check says it
                 named = with_instance(named, None)
-        found = examine(named, os.environ, to=to, now=lambda: datetime.now(UTC), private_folder=folder) + found
+        looked = examine(named, os.environ, to=to, now=lambda: datetime.now(UTC), private_folder=folder, language=lang)
+        found = looked + found
     if as_json:
         printing.print_json({"verdict": worst(found), "findings": found})
     else:
-        _show(found)
+        _show(found, lang)
     counts = {verdict: sum(1 for one in found if one.verdict == verdict) for verdict in VERDICTS}
+    errors, warnings = {"en": ("error", "warning"), "fr": ("erreur", "avertissement")}[lang]
     printing.message(
-        f"{printing.count(counts['error'], 'error')}, {printing.count(counts['warning'], 'warning')}, {counts['ok']} ok"
+        f"{printing.count(counts['error'], errors)}, {printing.count(counts['warning'], warnings)}, {counts['ok']} ok"
     )
     if counts["error"]:
         sys.exit(1)
@@ -66,10 +92,10 @@ def worst(found: Sequence[Finding]) -> str:
 
 
 def _private(
-    stack: contextlib.ExitStack, caller: Caller, named: Settings | None
+    stack: contextlib.ExitStack, caller: Caller, named: Settings | None, lang: Language
 ) -> tuple[Settings | None, Path | None, list[Finding]]:
     """Attach to the private servers until the end. Servers that do not start are a finding, not the end of the look."""
-    from operations.doctor.finding import Finding  # noqa: PLC0415 - loaded when asked for
+    from operations.doctor.finding import Finding, either  # noqa: PLC0415 - loaded when asked for
     from scripts.embedded import EmbeddedUnavailable, attached, in_use, versions  # noqa: PLC0415
     from workers.settings import Settings  # noqa: PLC0415
 
@@ -88,8 +114,12 @@ def _private(
         failed = Finding(
             check="private servers",
             verdict="error",
-            found=f"do not start: {error}",
-            advice="do what it says, or name servers of your own in DATABASE_URL and REDIS_URL",
+            found=either(lang, en=f"do not start: {error}", fr=f"ne démarrent pas : {error}"),
+            advice=either(
+                lang,
+                en="do what it says, or name servers of your own in DATABASE_URL and REDIS_URL",
+                fr="faire ce qu'il dit, ou nommer vos propres serveurs dans DATABASE_URL et REDIS_URL",
+            ),
         )
         return None, None, [failed]
     state = servers.folder.stat()
@@ -99,9 +129,15 @@ def _private(
     finding = Finding(
         check="private servers",
         verdict="ok" if private else "warning",
-        found=f"{running} in {servers.folder}, of {_owner(state.st_uid)}; "
-        + ("other processes use them now" if used else "nobody else uses them now")
-        + ("" if private else "; other users may enter the folder"),
+        found=either(
+            lang,
+            en=f"{running} in {servers.folder}, of {_owner(state.st_uid)}; "
+            f"{'other processes use them now' if used else 'nobody else uses them now'}"
+            f"{'' if private else '; other users may enter the folder'}",
+            fr=f"{running} dans {servers.folder}, de {_owner(state.st_uid)} ; "
+            f"{'utilisés par un autre processus' if used else 'utilisés par nul autre processus'}"
+            f"{'' if private else ' ; le dossier est ouvert à tout utilisateur'}",
+        ),
         advice="" if private else f"chmod 700 {servers.folder}",
         figures={**programs, "folder": str(servers.folder), "owner": _owner(state.st_uid), "in_use": int(used)},
     )
@@ -117,17 +153,24 @@ def _owner(uid: int) -> str:
         return f"user id {uid}"
 
 
-def _show(found: Sequence[Finding]) -> None:
+def _show(found: Sequence[Finding], lang: Language) -> None:
     from rich.text import Text  # noqa: PLC0415 - only people need it
 
     out = printing.console()
     rows = []
     for one in found:
         mark, colour = _MARKS[one.verdict]
-        words = Text.assemble(
-            (printing.clean(f"{one.check} {one.subject}".strip()), "bold"), f": {printing.clean(one.found)}"
-        )
+        # What people have named stays as they did.
+        subject = one.subject if one.check in {"account", "configuration"} else _named(one.subject, lang)
+        about = f"{_named(one.check, lang)} {subject}".strip()
+        colon = " :" if lang == "fr" else ":"
+        words = Text.assemble((printing.clean(about), "bold"), f"{colon} {printing.clean(one.found)}")
         if one.advice:
             words.append(f"\n→ {printing.clean(one.advice)}")
-        rows.append((Text(f"{mark} {one.verdict}", style=colour), words))
-    printing.table(out, ("", "what was found, and → what to do"), rows)
+        rows.append((Text(f"{mark} {_named(one.verdict, lang)}", style=colour), words))
+    heads = {"en": "what was found, and → what to do", "fr": "ce qui a été trouvé, et → que faire"}
+    printing.table(out, ("", heads[lang]), rows)
+
+
+def _named(word: str, lang: Language) -> str:
+    return _IN_FRENCH.get(word, word) if lang == "fr" else word
