@@ -183,6 +183,11 @@ COMMANDS: Final[dict[str, Entry]] = {
     "undo": Entry(
         "scripts.commands.batching:undo", "Take a batch back.", ('relance undo 12 --because "wrong filter" --yes',)
     ),
+    "unsuppress": Entry(
+        "scripts.commands.addresses:unsuppress",
+        "Let an address that refused have mail again.",
+        ('relance unsuppress compta@grand.example --because "their server is mended"',),
+    ),
     "bounces": Entry(
         "scripts.commands.bounces:bounces",
         "Read what comes back.",

@@ -11,7 +11,7 @@ from workflow.machine import Position, Trigger, moved
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-    from datetime import date
+    from datetime import date, datetime
 
     from store.connection import Connection
 
@@ -101,6 +101,7 @@ _SUPPRESS = """
 INSERT INTO suppressed_addresses (email, because) VALUES (lower(%(email)s::text), %(because)s::text)
 ON CONFLICT (email) DO NOTHING
 """
+_ALLOW = "DELETE FROM suppressed_addresses WHERE email = lower(%(email)s::text) RETURNING because, suppressed_at"
 
 
 def lock_invoices_of(conn: Connection, reminder_ids: Sequence[int]) -> None:
@@ -221,6 +222,12 @@ def effects_due(conn: Connection, reminder_ids: Sequence[int]) -> None:
 def suppress(conn: Connection, email: str, because: str) -> None:
     """This address refuses mail for good: nobody writes to it again."""
     conn.execute(_SUPPRESS, {"email": email, "because": because})
+
+
+def allow(conn: Connection, email: str) -> tuple[str, datetime] | None:
+    """This address takes mail again. Returns why and since when it was suppressed; None where it was not."""
+    row = conn.execute(_ALLOW, {"email": email}).fetchone()
+    return (row[0], row[1]) if row else None
 
 
 def doubt_lapsed(conn: Connection) -> int:

@@ -128,6 +128,10 @@ def twelve_held(world: World) -> None:
     assert held.exit_code == 0, held.output
 
 
+def a_suppressed_address(world: World) -> None:
+    world.execute("INSERT INTO suppressed_addresses (email, because) VALUES ('compta@grand.example', 'no_mailbox')")
+
+
 def twelve_in_doubt(world: World) -> None:
     twelfth_run(world)
     with connect(world.url) as conn:
@@ -218,6 +222,7 @@ PREPARED: Final[dict[str, Callable[[World], None]]] = {
     "replay": twelve_failed,
     "resolve": twelve_in_doubt,
     "refuse-run": twelve_held,
+    "unsuppress": a_suppressed_address,
     "undo": twelfth_batch,
     "rules check": a_rule_file,
     "rules import": a_rule_file,
