@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from datetime import date, datetime
@@ -91,8 +92,8 @@ def spoken(environment: Mapping[str, str]) -> Language:
 
 
 def message(text: str) -> None:
-    """Tell something beside the data, on stderr."""
-    click.echo(clean(text), err=True)
+    """Tell something beside the data, on stderr; above a bar that is shown there, which click would write into."""
+    print(clean(text), file=sys.stderr)  # noqa: T201 - see above
 
 
 def print_json(value: object) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -9,6 +10,7 @@ from click.testing import CliRunner
 
 from scripts.main import cli
 from store.connection import connect
+from tests.terminal import PATIENCE_S, command, environment, terminal
 from tests.trade import invoice, open_trade
 
 if TYPE_CHECKING:
@@ -68,3 +70,18 @@ def test_no_file_of_refused_rows_is_left_where_none_was_refused(relance: Relance
 def test_payments_that_are_there_already_count_as_no_fresher(relance: Relance) -> None:
     relance(GOOD, "--yes", exit_code=0)
     assert "relance heartbeat" in relance(GOOD, "--yes", exit_code=0).stderr
+
+
+def test_what_is_said_while_a_bar_is_shown_has_a_line_of_its_own(
+    relance: Relance, database_url: str, redis_url: str, tmp_path: Path
+) -> None:
+    relance(GOOD, exit_code=0)
+    words = ("import", tmp_path / "payments.csv", "--kind", "payments", "--currency", "EUR", "--save-mapping")
+    with terminal(
+        command(*words, tmp_path / "m.yaml"), environment(database_url, redis_url), stderr_apart=False
+    ) as shown:
+        assert shown.process.wait(PATIENCE_S) == 0
+        shown.until(lambda seen: b"add --yes" in seen)
+    (before,) = re.findall(rb"([^\n]*)the mapping is in", shown.written)
+    _, _, since_erased = before.rpartition(b"\x1b[2K")
+    assert not re.sub(rb"\x1b\[[0-9;?]*[A-Za-z]|\r", b"", since_erased)
