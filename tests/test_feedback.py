@@ -166,7 +166,7 @@ def test_answers_of_people_and_of_their_absence_are_told_apart(conn: Connection)
 
 
 def test_a_copy_of_our_own_next_reminder_is_no_answer_to_the_last(conn: Connection) -> None:
-    copy = answer("<1.x@y>", "relance@nord.example").replace(b"Message-ID: <", b"X-Was: <", 1)
+    copy = answer(ours(conn), "relance@nord.example").replace(b"Message-ID: <", b"X-Was: <", 1)
     assert came(conn, f"Message-ID: {ours(conn)}\r\n".encode() + copy) == []
 
 
@@ -246,6 +246,13 @@ def test_what_has_gone_further_is_not_taken_back(next_contact: Connection) -> No
     (found,) = came(conn, bounce(ours(conn), ANA))
     assert found.again == ()
     assert one(conn, "SELECT state FROM invoices WHERE number = 'FA-1'") == "level_1_sending"
+
+
+def test_what_a_person_has_corrected_since_is_not_taken_back(next_contact: Connection) -> None:
+    conn = next_contact
+    conn.execute("UPDATE invoices SET last_reminded_on = '2026-11-20' WHERE number = 'FA-1'")
+    (found,) = came(conn, bounce(ours(conn), ANA))
+    assert found.again == ("FA-2",)
 
 
 def test_where_nobody_is_left_in_the_chain_it_stays_with_the_task(conn: Connection) -> None:

@@ -59,7 +59,7 @@ def test_mails_are_read_in_their_order_and_left_as_they_were(server: ImapServer)
     assert [one.content for one in read(place(server))] == [MAIL, MAIL + b"2"]
     assert read(place(server))[0].received_at == datetime(2026, 11, 24, 8, 30, tzinfo=UTC)
     assert [one.content for one in read(place(server), first)] == [MAIL + b"2"]
-    assert read(place(server), 2) == [], "a range beyond the last mail names the last mail"
+    assert read(place(server), 2) == []
     assert all(not mail.flags for mail in server.inbox.mails)
     assert "EXAMINE" in " ".join(server.commands)
     assert "SELECT" not in " ".join(server.commands)

@@ -110,6 +110,15 @@ def test_a_complaint_is_no_reason_to_remind_anew(desk: Desk) -> None:
     assert desk.ask("SELECT done_at FROM tasks") is None
 
 
+def test_a_task_that_was_done_reminds_nobody_anew(desk: Desk) -> None:
+    desk.comes("1.relay", bounce(desk.message_id, ANA))
+    desk.says("bounces", "read")
+    number = str(desk.ask("SELECT id FROM tasks"))
+    desk.says("tasks", "done", number, "--because", "rang them up")
+    desk.says("tasks", "done", number, "--again", "--because", "x")
+    assert desk.ask("SELECT state FROM invoices WHERE number = 'FA-1'") == "level_1"
+
+
 def test_a_task_that_is_none_is_answered_with_the_nearest(desk: Desk) -> None:
     assert "no task '99'" in desk.says("tasks", "done", "99", "--because", "x", exit_code=1).stderr
 

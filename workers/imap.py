@@ -86,8 +86,7 @@ class Folder:
         while start <= end and len(found) < most:
             upper = min(start + stretch - 1, end)
             named = b" ".join(_done("searching", self._mailbox.uid("SEARCH", "UID", f"{start}:{upper}"))).split()
-            # A range that begins beyond the last mail names the last mail all the same.
-            found += sorted(uid for uid in map(int, named) if start <= uid <= upper)
+            found += sorted(map(int, named))
             start, stretch = upper + 1, stretch if named else stretch * 10
         return found[:most]
 
