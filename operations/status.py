@@ -10,10 +10,11 @@ import redis
 
 from operations import runs
 from operations.pace import Pace, pace
-from store import audits, breakers, companies, freshness, lookups, mailboxes, rules, settings, standing, tasks
+from store import audits, breakers, companies, doubts, freshness, lookups, mailboxes, rules, settings, standing, tasks
 from store.outbox import REMINDER_STATES
 from workers.broker import QUEUES
 from workers.identity import why_foreign
+from workflow.doubt import ALERT_AFTER
 from workflow.errors import InvalidInput
 from workflow.limits import CLOSED, connections_now
 from workflow.schedule import next_instants
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from store.audits import LastAudit
     from store.companies import Account, Company
     from store.connection import Connection
+    from store.doubts import Standing
     from store.mailboxes import MailboxStanding
     from store.settings import Settings
     from store.standing import Held, Moving, Queues
@@ -81,8 +83,8 @@ class Status:
 
     `days`: each company's business day; `pace`: by open run; `undated`: invoices that no reminder will follow for want
     of a due date, by company; `stale`: whose payment data are too old for firmer reminders, and since when; `audit`:
-    the last one; `tasks`: open ones by kind; `mailboxes`: how reading bounces and answers goes; `unreadable`: rules
-    that fire for nobody, by title, and why.
+    the last one; `doubts`: mails in doubt for longer than 15 minutes, by reason; `tasks`: open ones by kind;
+    `mailboxes`: how reading bounces and answers goes; `unreadable`: rules that fire for nobody, by title, and why.
     """
 
     instance: Settings
@@ -100,6 +102,7 @@ class Status:
     audit: LastAudit | None
     tasks: dict[str, int]
     mailboxes: tuple[MailboxStanding, ...]
+    doubts: tuple[Standing, ...]
     unreadable: dict[str, str]
     next_instants: tuple[NextInstant, ...]
     held: tuple[Held, ...]
@@ -150,6 +153,7 @@ def status(conn: Connection, redis_url: str, *, instance: str = "", ever: bool =
         accounts=tuple(_accounts(conn, companies.accounts(conn), moving, now)),
         undated=standing.undated(conn),
         audit=audits.last(conn),
+        doubts=tuple(doubts.standing(conn, after_s=ALERT_AFTER.total_seconds())),
         stale={one.code: one.detail for one in freshness.of_companies(conn).values() if one.stale},
         tasks=tasks.open_tasks(conn),
         mailboxes=tuple(mailboxes.standing(conn)),

@@ -25,7 +25,7 @@ _LEFT_FIRST = """
 _OUTBOX = f"""
 SELECT r.id AS reminder, r.state, r.message_id, r.recipient, r.level, r.company_id, r.currency, u.title AS rule,
        r.run_id AS run, c.number AS customer, r.fence, r.armed_at, r.ended_at, r.ended_on, r.ever_in_doubt, r.problem,
-       r.last_error, m.subject,
+       r.last_error, CASE r.state WHEN 'in_doubt' THEN r.doubt_reason END AS doubt_reason, m.subject,
        (SELECT sum(ri.amount) FROM reminder_invoices ri
          WHERE ri.reminder_id = r.id AND ri.outcome <> 'dropped') AS amount,
        ARRAY(SELECT i.number FROM reminder_invoices ri JOIN invoices i ON i.id = ri.invoice_id
@@ -46,7 +46,10 @@ _CONTENTS = "SELECT encode(sha256, 'hex'), content FROM attachments WHERE sha256
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Posted:
-    """One reminder. `level`: the one it left from; `subject` is None before it was armed."""
+    """One reminder. `level`: the one it left from; `subject` is None before it was armed.
+
+    `doubt_reason`: why its account's policy leaves it in doubt, one of workflow.doubt.REASONS.
+    """
 
     reminder: int
     state: str
@@ -65,6 +68,7 @@ class Posted:
     ever_in_doubt: bool
     problem: str | None
     last_error: str | None
+    doubt_reason: str | None
     subject: str | None
     amount: Decimal | None
     invoices: list[str]

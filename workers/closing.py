@@ -1,27 +1,17 @@
-"""A run ends, and its report leaves, once.
-
-The report is for our own users: the kill switch, send windows and holds on rules stop mails to customers, not this
-one. Where a server's last answer is lost, the report goes again under the same Message-ID: a report too many harms
-nobody, one too few hides a problem.
-"""
+"""A run ends, and its report leaves, once: see workers.notices."""
 
 from __future__ import annotations
 
-import asyncio
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from letters.headers import Mailbox, check_address
-from letters.mime import assemble
 from letters.report import ReportForm
 from store import companies, reports, runs, settings
 from store.shipped import shipped
+from workers import notices
 from workers.log import log
-from workers.settings import secret
-from workers.smtp import Refused, Unreachable, connect, stuffed
 from workers.steps import reached
-from workflow.errors import InvalidInput, RelanceError
+from workflow.errors import RelanceError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,19 +24,6 @@ if TYPE_CHECKING:
     from workflow.summary import RunSummary
 
 _AGAIN_S = 300.0
-# The run's row is locked meanwhile; PostgreSQL ends a transaction that is idle for 60 s.
-_CONVERSATION_S = 40.0
-_ANSWER_S = 30.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Copy:
-    """One reader's report, ready to leave."""
-
-    reader_id: int
-    sender: str
-    recipient: str
-    stuffed: bytes
 
 
 def close_run(office: Office, run_id: int) -> None:
@@ -99,67 +76,14 @@ def _tell(conn: Connection, run: Unreported, readers: Sequence[Reader]) -> set[i
             log("report_not_made", level="error", run=run.id, user=reader.id, error=type(error).__name__)
     if not copies:
         return set()
-    try:
-        password = secret(account.password_ref) if account.password_ref else None
-    except InvalidInput as error:
-        log("report_failed", level="warning", run=run.id, account=account.id, error=f"no {error.field}")
-        return set()
-    return asyncio.run(_converse(run.id, account, password, copies))
+    return notices.tell(account, copies, what="report", about=run.id)
 
 
-def _copy(summary: RunSummary, run: Unreported, reader: Reader, account: Account, here: Settings) -> _Copy:
-    """Make one reader's mail; its Message-ID is the same at each try."""
-    sender = Mailbox(name=account.from_name, address=check_address(account.from_address, field="from_address"))
+def _copy(summary: RunSummary, run: Unreported, reader: Reader, account: Account, here: Settings) -> notices.Copy:
+    """Make one reader's mail."""
     part = "supplement" if run.supplement else "report"
     identity = f"{part}.{run.id}.{reader.id}.{int(run.created_at.timestamp() * 1e6):x}"
-    address = here.redirect_to or reader.email
-    content = assemble(
-        _form().compose(summary, reader.language),
-        message_id=f"<{identity}@{sender.address.rpartition('@')[2]}>",
-        date=here.business_now,
-        sender=sender,
-        recipient=Mailbox(name=reader.name, address=address),
-        language=reader.language,
-        reminder_id=None,
-        redirected_from=(reader.email,) if here.redirect_to else (),
-    )
-    return _Copy(
-        reader_id=reader.id,
-        sender=sender.address,
-        recipient=check_address(address, field="email"),
-        stuffed=stuffed(content),
-    )
-
-
-async def _converse(run_id: int, account: Account, password: str | None, copies: Sequence[_Copy]) -> set[int]:
-    """One connection, a mail a copy. A refused one does not keep the others from leaving."""
-    told: set[int] = set()
-    try:
-        async with asyncio.timeout(_CONVERSATION_S):
-            connection = await connect(account, password)
-            try:
-                for copy in copies:
-                    try:
-                        await connection.upload(copy.sender, [copy.recipient], copy.stuffed)
-                        await connection.dot(_ANSWER_S)
-                        told.add(copy.reader_id)
-                    except Refused as refusal:
-                        _log_failure(run_id, account, f"{refusal.step} {refusal.reply.code}", user=copy.reader_id)
-                        if connection.closed:
-                            break
-                        await connection.reset()
-                await connection.quit()
-            finally:
-                connection.abort()
-    except Refused as refusal:
-        _log_failure(run_id, account, f"{refusal.step} {refusal.reply.code}")
-    except (Unreachable, TimeoutError) as error:
-        _log_failure(run_id, account, type(error).__name__)
-    return told
-
-
-def _log_failure(run_id: int, account: Account, error: str, *, user: int | None = None) -> None:
-    log("report_failed", level="warning", run=run_id, account=account.id, user=user, error=error)
+    return notices.copy(_form().compose(summary, reader.language), identity, reader, account, here)
 
 
 @lru_cache(maxsize=1)

@@ -22,6 +22,7 @@ from store import settings as stored
 from store.connection import Pool, pool
 from workers import actors
 from workers.broker import QUEUES, RedisHints, make_broker
+from workers.doubt_alerts import tell_of_doubts
 from workers.doubts import settle_doubts
 from workers.identity import is_ours
 from workers.log import log
@@ -140,6 +141,8 @@ def _mind_doubts(connections: Pool, settings: Settings, stop: threading.Event) -
     while not stop.wait(settings.sweep_s):
         with _going_on("doubts"):
             settle_doubts(connections, settings)
+        with _going_on("doubt_alerts"):
+            tell_of_doubts(connections, settings)
 
 
 @contextlib.contextmanager

@@ -11,6 +11,7 @@ from scripts import printing
 from scripts.caller import Caller, calling, desk
 from scripts.exits import PARTLY_DONE
 from scripts.printing import DAY, ROW_ID, because_option, json_option, lang_option, yes_option
+from workflow.doubt import REASONS as WHY_IN_DOUBT
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -195,6 +196,8 @@ def _show_mail(mail: ReadMail) -> None:
 
 def _said(one: Posted) -> str:
     said = one.subject if one.state == "sent" else one.last_error or one.problem
+    if one.doubt_reason:
+        said = WHY_IN_DOUBT[one.doubt_reason]["en"]
     return f": {said}" if said else ""
 
 

@@ -10,6 +10,7 @@ from scripts import printing
 from scripts.caller import Caller, calling, desks
 from scripts.printing import json_option
 from scripts.watching import watch, watch_options
+from workflow.doubt import REASONS
 
 if TYPE_CHECKING:
     from operations.pace import Pace
@@ -57,6 +58,7 @@ def show(out: Out, found: Status) -> None:
     """Print one look, what matters most first: a screen may be too short for all of it."""
     _instance(out, found)
     _queues(out, found)
+    _to_see_to(out, found)
     _open_runs(out, found)
     _held(out, found)
     _unreadable(out, found)
@@ -111,6 +113,15 @@ def _queues(out: Out, found: Status) -> None:
     out.print(
         f"{queues.due_runs} runs to begin, {queues.undecided} candidates undecided, {queues.due_effects} effects due."
     )
+
+
+def _to_see_to(out: Out, found: Status) -> None:
+    if found.doubts:
+        mails = printing.count(sum(one.mails for one in found.doubts), "mail")
+        since = printing.minute(min(one.since for one in found.doubts))
+        out.print(f"{mails} in doubt for more than 15 minutes, the oldest since {since}:", style="bold red")
+        for one in found.doubts:
+            out.print(f"  {one.mails}: {REASONS[one.reason]['en']}", style="red")
     if found.audit and found.audit.findings:
         what = printing.count(found.audit.findings, "difference")
         out.print(f"The audit of {found.audit.on_day} found {what}: relance audit", style="bold red")
