@@ -130,10 +130,10 @@ def test_lines_are_read_as_syslogs_write_them(log: PostfixLog, line: str) -> Non
     assert status(log) == "accepted"
 
 
-@given(st.lists(st.binary(max_size=200).filter(lambda line: b"\n" not in line), max_size=20))
-def test_whatever_else_a_log_holds_is_passed_over(tmp_path_factory: pytest.TempPathFactory, noise: list[bytes]) -> None:
+@given(st.binary(max_size=2000))
+def test_whatever_else_a_log_holds_is_passed_over(tmp_path_factory: pytest.TempPathFactory, noise: bytes) -> None:
     log = PostfixLog(tmp_path_factory.mktemp("log") / "mail.log")
-    log.path.write_bytes(b"".join(line + b"\n" for line in noise))
+    log.path.write_bytes(noise + b"\n")
     log.accepted(OURS, ANA)
     assert status(log) == "accepted"
 

@@ -14,6 +14,7 @@ from operations.doctor.accounts import account
 from operations.doctor.configuration import configuration
 from operations.doctor.database import database
 from operations.doctor.disk import disk
+from operations.doctor.evidence import channel
 from operations.doctor.finding import Check, Finding, either, look_at_all
 from operations.doctor.hints import hints
 from operations.doctor.mailboxes import mailbox
@@ -54,6 +55,7 @@ def examine(
     boxes = _mailboxes(servers.database_url) if servers and known else []
     references = [one.password_ref or "" for one, _ in known or ()]
     references += [box.mailbox.get("password_ref", "") for box in boxes]
+    references += [str((one.evidence or {}).get("password_ref", "")) for one, _ in known or ()]
     secrets = {reference.removeprefix("env:") for reference in references}
     checks = [
         Check(name="configuration", look=partial(configuration, environment, secrets, language)),
@@ -73,6 +75,12 @@ def examine(
         for one, note in known or ()
     ]
     checks += [Check(name="mailbox", subject=box.account, look=partial(mailbox, box)) for box in boxes]
+    if servers:
+        checks += [
+            Check(name="evidence", subject=one.name, look=partial(channel, servers.database_url, one, language))
+            for one, _ in known or ()
+            if one.evidence
+        ]
     if known == []:
         checks.append(Check(name="account", look=partial(_no_account, language)))
     return look_at_all(checks, language=language)

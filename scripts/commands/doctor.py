@@ -33,6 +33,7 @@ _IN_FRENCH = {
     "clock": "horloge",
     "database": "base de données",
     "disk": "disque",
+    "evidence": "traces",
     "mail": "courriel",
     "private servers": "serveurs privés",
     "redis": "redis",
@@ -161,7 +162,11 @@ def _show(found: Sequence[Finding], lang: Language) -> None:
     for one in found:
         mark, colour = _MARKS[one.verdict]
         # What people have named stays as they did.
-        subject = one.subject if one.check in {"account", "configuration"} else _named(one.subject, lang)
+        subject = (
+            one.subject
+            if one.check in {"account", "configuration", "evidence", "mailbox"}
+            else _named(one.subject, lang)
+        )
         about = f"{_named(one.check, lang)} {subject}".strip()
         colon = " :" if lang == "fr" else ":"
         words = Text.assemble((printing.clean(about), "bold"), f"{colon} {printing.clean(one.found)}")

@@ -31,8 +31,11 @@ def look(place: Place, wanted: Mapping[str, str], since: datetime) -> dict[str, 
 
 
 CHANNEL: Final = Channel(
-    words="a folder of an IMAP mailbox where each mail sent leaves a copy",
-    advice="look at its host, port, security, folder and login, and at the secret behind its password_ref",
+    words={"en": "the IMAP folder of copies", "fr": "le dossier IMAP des copies"},
+    advice={
+        "en": "look at its host, port, security, folder and login, and at the secret behind its password_ref",
+        "fr": "vérifier ses host, port, security, folder et username, et le secret derrière son password_ref",
+    },
     look=look,
     again_s=60,
 )

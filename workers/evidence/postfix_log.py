@@ -212,8 +212,12 @@ def _quote(stamp: str, queue_id: str, said: str) -> str:
 
 
 CHANNEL: Final = Channel(
-    words="the log of a smarthost, in Postfix's format",
-    advice="name the file as every scheduler sees it, and let their user read it and list its folder",
+    words={"en": "the smarthost's log", "fr": "le journal du relais d'envoi"},
+    advice={
+        "en": "name the file as every scheduler sees it, and let their user read it and list its folder",
+        "fr": "nommer le fichier tel que chaque planificateur le voit, et laisser leur utilisateur le lire et lister"
+        " son dossier",
+    },
     look=look,
     again_s=15,
 )

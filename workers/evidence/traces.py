@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from datetime import datetime
 
+    from workflow.facts import Language
+
 # A place as it is saved with an account: its kind, and the channel's own fields.
 Place: TypeAlias = "Mapping[str, Any]"
 
@@ -29,7 +31,7 @@ class Channel:
     `advice`: what to do where it cannot be read.
     """
 
-    words: str
-    advice: str
+    words: Mapping[Language, str]
+    advice: Mapping[Language, str]
     look: Callable[[Place, Mapping[str, str], datetime], dict[str, Trace]]
     again_s: float
