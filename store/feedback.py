@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 # The whole message id is compared, never what it looks like.
 _REMINDER = """
-SELECT r.id, r.company_id, r.customer_id, r.recipient, r.armed_at IS NOT NULL AS left,
+SELECT r.id, r.company_id, r.recipient, r.armed_at IS NOT NULL AS left,
        coalesce((SELECT lower(redirect_to) = lower(r.recipient) FROM settings), false) AS diverted,
        r.rule_id, r.rule_version, c.after_bounce
   FROM reminders r JOIN companies c ON c.id = r.company_id
@@ -59,7 +59,6 @@ class SentReminder:
 
     id: int
     company_id: int
-    customer_id: int
     recipient: str
     left: bool
     diverted: bool

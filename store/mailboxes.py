@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from store.connection import Connection
 
 _MAILBOXES = """
-SELECT id AS account_id, name AS account, from_address, mailbox FROM mail_accounts
+SELECT id AS account_id, name AS account, mailbox FROM mail_accounts
  WHERE mailbox IS NOT NULL AND (%(account)s::text IS NULL OR name = %(account)s::text)
  ORDER BY name LIMIT 1000
 """
@@ -76,7 +76,6 @@ class Mailbox:
 
     account_id: int
     account: str
-    from_address: str
     mailbox: dict[str, Any]
 
 
