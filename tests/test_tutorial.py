@@ -180,18 +180,19 @@ def reader(request: pytest.FixtureRequest, folder: Path) -> Generator[Reader]:
         port = str(free.getsockname()[1])
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith(OWN)},
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "LANG": PAGES[request.param],
         "TZ": "Europe/Paris",
         "COLUMNS": "80",
         "PYTHONUNBUFFERED": "1",  # what is written to a terminal appears in its order
     }
     shell = Shell(environment)
-    yield Reader(shell=shell, folder=folder, stand_ins={"./run setup": "true", PLACE: str(folder), "2525": port})
+    programs = str(Path(sys.executable).parent)
+    stand_ins = {"./run setup": "true", "$PWD/.venv/bin": programs, PLACE: str(folder), "2525": port}
+    yield Reader(shell=shell, folder=folder, stand_ins=stand_ins)
     shell.close()
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize(("reader", "page"), [(page, page) for page in PAGES], indirect=["reader"])
 def test_a_newcomer_can_follow_the_page(reader: Reader, page: str) -> None:
     *steps, clearing_up = blocks((ROOT / "docs" / page).read_text(encoding="utf-8"))
