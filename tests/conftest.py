@@ -49,6 +49,15 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def instances_folder(tmp_path_factory: pytest.TempPathFactory) -> Generator[Path]:
+    """Where a test's host notes whose a named database is, which it would else do beside this user's own data."""
+    folder = tmp_path_factory.mktemp("instances")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("scripts.caller._instances_folder", lambda: folder)
+        yield folder
+
+
 @pytest.fixture(scope="session")
 def servers() -> Generator[tuple[str, str]]:
     """The PostgreSQL and the Redis that this run uses: two addresses, of databases that are not to be touched."""

@@ -8,10 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from click.testing import CliRunner
 
 from operations import instance
 from operations.companies import save_company
 from scripts.caller import with_instance
+from scripts.embedded import default_folder
+from scripts.main import cli
 from scripts.sink import Sink
 from store import settings
 from store.connection import connect, pool
@@ -227,6 +230,18 @@ def test_an_id_is_the_same_however_a_person_writes_it(conn: Connection, tmp_path
     (tmp_path / "instance").write_text(written.format(known.upper()))
     assert identity.of_host(f"file:{tmp_path / 'instance'}") == known
     assert foreign(conn, f"file:{tmp_path / 'instance'}") is None
+
+
+def test_no_test_leaves_a_file_where_this_host_keeps_its_own(
+    empty_database_url: str, redis_url: str, instances_folder: Path
+) -> None:
+    """What is not said where to be kept, as in most tests, is kept in a folder of the tests."""
+    before = set(instances_folder.iterdir())
+    servers = {"DATABASE_URL": empty_database_url, "REDIS_URL": redis_url}
+    assert CliRunner().invoke(cli, ["migrate"], env=servers).exit_code == 0
+    (kept,) = set(instances_folder.iterdir()) - before
+    own = default_folder()
+    assert not (own.with_name(f"{own.name}-instances") / kept.name).exists()
 
 
 @pytest.mark.parametrize("text", ["", "production", "2f1c5a52-3a86-4c5c-9a7e"])
