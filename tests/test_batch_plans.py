@@ -43,14 +43,14 @@ def plan_of(explained: Explained) -> str:
 
 def test_whether_an_invoice_is_paused_so_is_looked_up_by_its_id(database: Connection) -> None:
     ids = grown(database)
-    explained = Explained(database)
+    explained = Explained(database, planned_on=database)
     pauses.paused_so(cast("Connection", explained), ids, reason="x", until_on=TODAY)
     assert "Index Cond: (invoice_id = i.id)" in plan_of(explained)
 
 
 def test_pauses_are_lifted_by_their_ids(database: Connection) -> None:
     ids = grown(database)
-    explained = Explained(database)
+    explained = Explained(database, planned_on=database)
     pauses.lift_these(cast("Connection", explained), ids)
     assert "pauses_pkey" in plan_of(explained)
     assert "pauses_of_invoices" not in plan_of(explained)
