@@ -85,3 +85,14 @@ def test_what_is_said_while_a_bar_is_shown_has_a_line_of_its_own(
     (before,) = re.findall(rb"([^\n]*)the mapping is in", shown.written)
     _, _, since_erased = before.rpartition(b"\x1b[2K")
     assert not re.sub(rb"\x1b\[[0-9;?]*[A-Za-z]|\r", b"", since_erased)
+
+
+def test_a_register_of_invoices_settles_none_until_somebody_says_by_a_mapping_that_it_lists_payments(
+    relance: Relance, tmp_path: Path
+) -> None:
+    register = "client,facture,date,montant\nC-1,FA-1,2026-10-01,100.00\n"
+    kept = tmp_path / "payments.yaml"
+    refused = relance(register, "--yes", "--save-mapping", kept, exit_code=1)
+    said = "kind: date, montant may as well be of invoices: say --kind invoices, or keep this guess by --save-mapping"
+    assert said in refused.stderr
+    assert "1 new" in relance(register, "--yes", "--mapping", kept, exit_code=0).stderr
