@@ -336,6 +336,7 @@ def test_a_mailbox_is_tried_and_left_as_it_is(
         monkeypatch.setenv(SECRET, server.login[1])
         server.inbox.add(b"x")
         assert said(examined(), "mailbox", "sortie").verdict == "ok"
+        assert said(examined(language="fr"), "mailbox", "sortie").found.endswith("est lisible")
         assert not any("FETCH" in each for each in server.commands)
     opened(trade, 1, mailbox={"maildir": str(tmp_path / "nowhere")})
     assert "No such file" in said(examined(), "mailbox", "sortie").found

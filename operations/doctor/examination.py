@@ -74,7 +74,7 @@ def examine(
         )
         for one, note in known or ()
     ]
-    checks += [Check(name="mailbox", subject=box.account, look=partial(mailbox, box)) for box in boxes]
+    checks += [Check(name="mailbox", subject=box.account, look=partial(mailbox, box, language)) for box in boxes]
     if servers:
         checks += [
             Check(name="evidence", subject=one.name, look=partial(channel, servers.database_url, one, language))

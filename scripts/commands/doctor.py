@@ -35,6 +35,7 @@ _IN_FRENCH = {
     "disk": "disque",
     "evidence": "traces",
     "mail": "courriel",
+    "mailbox": "boîte de retour",
     "private servers": "serveurs privés",
     "redis": "redis",
     "rules": "règles",
