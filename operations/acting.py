@@ -21,8 +21,8 @@ LONGEST_TEXT: Final = 2000
 
 # No ledger is older, no due date later: such a year is a mistake.
 YEARS: Final = range(1950, 2101)
-# Who acts: `system`, or a kind and a login, such as `user:marie`.
-_ACTOR = re.compile(r"[a-z]+(:[A-Za-z0-9._:@-]{1,100})?")
+# Who acts: `system`, or a kind and a name, such as `user:marie` or `events:/erp`.
+_ACTOR = re.compile(r"[a-z]+(:[A-Za-z0-9._:@/%~+-]{1,100})?")
 # Controls, line and paragraph separators, marks that turn the direction of writing, and what is no character.
 _NOT_IN_A_LINE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
 _NOT_IN_A_TEXT = re.compile(

@@ -99,6 +99,15 @@ def save_contact(
         return contact_id
 
 
+def assign_role(conn: Connection, *, customer: str, role: Role, email: str, by: str, today: date | None = None) -> bool:
+    """Make the contact with this address the customer's for this role. False when it was. Raises InvalidInput."""
+    one_of(role, get_args(Role), field="role")
+    with acting(conn, by=by, today=today):
+        customer_id = customer_id_of(conn, customer)
+        found = id_of(conn, CONTACTS, {"customer_id": customer_id, "email": email})
+        return set_role(conn, customer_id, role, existing(found, email, field="contact"))
+
+
 def clear_role(conn: Connection, *, customer: str, role: Role, by: str, today: date | None = None) -> bool:
     """Leave the customer without a contact for this role. False when there was none."""
     one_of(role, get_args(Role), field="role")

@@ -13,7 +13,7 @@ from store.people import COMPANIES
 from store.saving import id_of
 from workflow.errors import InvalidInput
 from workflow.facts import CommercialState, Role
-from workflow.ledger import Standing, as_commercial, with_balance
+from workflow.ledger import Standing, as_commercial, as_listed, with_balance
 from workflow.machine import Position
 from workflow.money import amount
 
@@ -94,15 +94,47 @@ def issue(
 
 
 def update(
-    conn: Connection, *, company: str, number: str, by: str, today: date | None = None, **changes: Unpack[Changes]
+    conn: Connection,
+    *,
+    company: str,
+    number: str,
+    source_version: int = 0,
+    by: str,
+    today: date | None = None,
+    **changes: Unpack[Changes],
 ) -> bool:
     """Correct what is given of an invoice. False when it was so already. Raises InvalidInput.
 
     A total that the payments cover settles the invoice, one that they no longer cover reopens it in a new cycle.
+    `source_version` is kept where it is newer than what is known.
     """
     with acting(conn, by=by, today=today):
         invoice = locked(conn, company, number)
-        return _change(conn, invoice, checked(changes, invoice.currency), None)
+        newest = max(source_version, invoice.source_version)
+        return _change(conn, invoice, checked(changes, invoice.currency), newest)
+
+
+def say(
+    conn: Connection,
+    *,
+    company: str,
+    number: str,
+    state: CommercialState,
+    because: str = "",
+    by: str,
+    today: date | None = None,
+) -> bool:
+    """Take the invoicing system's last word on it, whatever it said before. False when that changes nothing now.
+
+    What the ledger covers stays paid, whether or not it is contested. `state` is never paid: payments say that.
+    """
+    with acting(conn, by=by, because=because, today=today):
+        invoice = locked(conn, company, number)
+        told = as_listed(invoice.standing, state)
+        if told == invoice.standing:
+            return False
+        invoices.place(conn, {invoice.id: told})
+        return True
 
 
 def dispute(

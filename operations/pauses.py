@@ -68,6 +68,30 @@ def lift(
         return pauses.lift(conn, invoice_id=invoice_id, customer_id=customer_id, today=today)
 
 
+def replace(
+    conn: Connection,
+    pause_id: int | None,
+    *,
+    company: str | None = None,
+    invoice: str | None = None,
+    customer: str | None = None,
+    until_on: date | None,
+    reason: str = "",
+    promise: bool = False,
+    today: date,
+    by: str,
+) -> int | None:
+    """Let one pause, if there is one, give way to another, or to none without `until_on`. Returns the new one's id."""
+    with acting(conn, by=by, because=reason, today=today):
+        _subject(conn, company, invoice, customer)
+        if pause_id is not None:
+            pauses.lift_these(conn, [pause_id])
+        if until_on is None:
+            return None
+        subject = (company, invoice, customer)
+        return _save(conn, subject, until_on=until_on, reason=reason, promise=promise, today=today, by=by)
+
+
 def _save(
     conn: Connection,
     subject: tuple[str | None, str | None, str | None],

@@ -198,6 +198,15 @@ COMMANDS: Final[dict[str, Entry]] = {
         "List what needs a person, and say that it is done.",
         ("relance tasks list", 'relance tasks done 12 --again --because "address corrected"'),
     ),
+    "events": Entry(
+        "scripts.commands.events:events",
+        "List what the invoicing system has told.",
+        (
+            "relance events list --outcome rejected",
+            "relance events show 12",
+            'relance events replay 12 --because "the company was missing" --yes',
+        ),
+    ),
     "import": Entry(
         "scripts.commands.importing:import_",
         "Import customers, invoices, payments … from a CSV file.",

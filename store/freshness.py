@@ -24,7 +24,8 @@ STALE = """
 """
 _HEARD = """
 INSERT INTO payment_sources AS s (company_id, heard_at, heard_from)
-SELECT c.id, coalesce(g.business_now, now()), %(source)s::text FROM companies c CROSS JOIN settings g
+SELECT c.id, coalesce(g.business_now, least(now(), %(at)s::timestamptz)), %(source)s::text
+  FROM companies c CROSS JOIN settings g
  WHERE c.id = ANY(%(ids)s::bigint[])
 ON CONFLICT (company_id) DO UPDATE SET heard_at = excluded.heard_at, heard_from = excluded.heard_from
  WHERE s.heard_at < excluded.heard_at
@@ -61,9 +62,9 @@ class Freshness:
         return f"last heard of on {self.heard_at:%Y-%m-%d %H:%M} UTC{allowed}"
 
 
-def heard(conn: Connection, company_ids: Iterable[int], source: Source) -> None:
-    """What these companies' customers have paid until now is known."""
-    conn.execute(_HEARD, {"ids": sorted(set(company_ids)), "source": source})
+def heard(conn: Connection, company_ids: Iterable[int], source: Source, *, at: datetime | None = None) -> None:
+    """What these companies' customers have paid until now, or until `at`, is known."""
+    conn.execute(_HEARD, {"ids": sorted(set(company_ids)), "source": source, "at": at})
 
 
 def of_companies(conn: Connection) -> dict[int, Freshness]:

@@ -35,7 +35,7 @@ INSERT INTO pauses (invoice_id, reason, until_on)
 SELECT id, %(reason)s::text, %(until_on)s::date FROM unnest(%(ids)s::bigint[]) AS i (id)
 RETURNING invoice_id, id
 """
-_LIFT_THESE = "UPDATE pauses SET lifted_at = now() WHERE id = ANY(%(ids)s::bigint[])"
+_LIFT_THESE = "UPDATE pauses SET lifted_at = now() WHERE id = ANY(%(ids)s::bigint[]) AND lifted_at IS NULL"
 _LIFT = """
 UPDATE pauses SET lifted_at = now()
  WHERE lifted_at IS NULL AND until_on >= %(today)s::date
@@ -75,7 +75,7 @@ def pause_all(conn: Connection, invoice_ids: Sequence[int], *, reason: str, unti
 
 
 def lift_these(conn: Connection, pause_ids: Sequence[int]) -> None:
-    """End these pauses, of which none has been lifted and whose subjects are locked."""
+    """End those of these pauses that nobody has lifted; their subjects are locked."""
     conn.execute(_LIFT_THESE, {"ids": list(pause_ids)})
 
 

@@ -35,6 +35,7 @@ from tests.chasing import RULE, decided_run, doubt, fail, open_chase, send_all
 from tests.conftest import FOLDER
 from tests.databases import administering, copied
 from tests.returned import bounce
+from tests.telling import event, tell
 from tests.terminal import PATIENCE_S, command, environment, terminal
 from tests.trade import invoice, open_account
 
@@ -215,6 +216,13 @@ def twelfth_task(world: World) -> None:
     assert done.exit_code == 0, done.output
 
 
+def twelfth_event(world: World) -> None:
+    """An event of a company that nobody has made."""
+    world.execute(f"ALTER TABLE inbox ALTER id RESTART WITH {TWELVE}")
+    with connect(world.url) as conn:
+        tell(conn, event("source.heartbeat", {"company": "SUD"}))
+
+
 PREPARED: Final[dict[str, Callable[[World], None]]] = {
     "demo": at_home,
     "runs": twelfth_run,
@@ -235,6 +243,7 @@ PREPARED: Final[dict[str, Callable[[World], None]]] = {
     "bounces classify": some_mails,
     "bounces read": a_bounce,
     "tasks": twelfth_task,
+    "events": twelfth_event,
     "import": files_of_another_system,
     "import invoices.csv --mapping": a_mapping,
     "doctor": a_sink,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, LiteralString, get_args
 import psycopg
 import pytest
 
+from store import inbox
 from store.companies import Auth
 from store.connection import connect
 from store.migrations import SchemaMismatch, migrate, require_current, steps, version
@@ -112,6 +113,8 @@ def test_a_newer_database_asks_for_a_newer_relance(database: Connection) -> None
         ("companies", "after_bounce", set(get_args(AfterBounce))),
         ("mail_accounts", "doubt_policy", set(POLICIES)),
         ("mail_accounts", "auth", set(get_args(Auth))),
+        ("inbox", "outcome", set(get_args(inbox.Outcome))),
+        ("inbox", "door", set(get_args(inbox.Door))),
     ],
 )
 def test_a_list_of_words_is_the_same_in_the_schema_and_in_the_code(

@@ -82,12 +82,14 @@ def worker(caller: Caller, *, processes: int, threads: int, child: bool) -> None
 @calling
 def scheduler(caller: Caller) -> None:
     """Run a scheduler until SIGTERM or Ctrl+C: it makes what is due runs, what waits hints. Any number may run."""
-    from workers.process import schedule, stopping  # noqa: PLC0415 - loaded when asked for
+    from operations.intake import intake  # noqa: PLC0415 - loaded when asked for
+    from workers.process import schedule, stopping  # noqa: PLC0415
 
     with stopping() as stop, servers(caller) as settings:
         _require_current(settings)
         printing.message(f"a scheduler, {_where(settings)}")
-        schedule(settings, stop)
+        with intake(settings):
+            schedule(settings, stop)
 
 
 def _workers(processes: int, threads: int) -> list[list[str]]:

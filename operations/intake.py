@@ -1,0 +1,111 @@
+"""What takes events from the inbox and applies them, one after the other, in a thread beside the scheduler's."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from typing import TYPE_CHECKING, Final
+
+from psycopg import Error, InterfaceError, OperationalError
+
+from operations.telling import apply, moment
+from store import inbox
+from store import settings as stored
+from store.connection import connect
+from workers.identity import is_ours
+from workers.log import log
+from workers.process import identity
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from operations.telling import Moment
+    from store.connection import Connection
+    from store.inbox import Kept
+    from workers.settings import Settings
+
+_PAGE: Final = 200
+_PAUSE_S: Final = 0.1
+_AFTER_A_FAULT_S: Final = 1.0
+
+
+def drain(conn: Connection, *, stop: threading.Event | None = None) -> dict[str, int]:
+    """Apply what waits, until nothing does. Returns how many events came to each outcome.
+
+    Any number of processes may call it: one applies, the others return at once with nothing. `conn` is in no
+    transaction.
+    """
+    counted: dict[str, int] = {}
+    with conn.transaction():
+        mine = inbox.take_hand(conn)
+    if not mine:
+        return counted
+    try:
+        while _pass(conn, counted, stop):
+            pass
+    finally:
+        with contextlib.suppress(OperationalError, InterfaceError), conn.transaction():
+            inbox.let_go(conn)
+    return counted
+
+
+def _pass(conn: Connection, counted: dict[str, int], stop: threading.Event | None) -> bool:
+    """Go once through what waits. Whether anything was decided: it may have woken what was parked before it."""
+    after = decided = 0
+    while not (stop and stop.is_set()):
+        with conn.transaction():
+            page, at = inbox.waiting(conn, after=after, limit=_PAGE), moment(conn)
+        for kept in page:
+            outcome = _apply(conn, kept, at)
+            counted[outcome] = counted.get(outcome, 0) + 1
+            decided += outcome != "waiting"
+            after = kept.id
+        if len(page) < _PAGE:
+            return decided > 0
+    return False
+
+
+@contextlib.contextmanager
+def intake(settings: Settings) -> Generator[None]:
+    """Apply events for the time of the block, in a thread of its own."""
+    stop = threading.Event()
+    thread = threading.Thread(target=_go_on, args=(settings, stop), name="events")
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+def _apply(conn: Connection, kept: Kept, at: Moment) -> str:
+    """Apply one; what cannot be is written down, and its neighbours go on."""
+    try:
+        return apply(conn, kept, at)
+    except OperationalError as error:  # a lock that was not let go in time: the event waits for the next round
+        if conn.closed:
+            raise
+        log("event_waits", level="warning", inbox=kept.id, error=type(error).__name__)
+        return "waiting"
+    except Exception as error:  # noqa: BLE001 - logged by its class; a person looks, and may have it tried again
+        log("event_failed", level="error", inbox=kept.id, type=kept.type, error=type(error).__name__)
+        with conn.transaction():
+            inbox.end(conn, kept.id, "rejected", reason=f"could not be applied: {type(error).__name__}")
+        return "rejected"
+
+
+def _go_on(settings: Settings, stop: threading.Event) -> None:
+    """Look again and again, on one connection as long as it holds; a copy's events stay as they are."""
+    while not stop.is_set():
+        try:
+            with connect(settings.database_url, actor=identity("events")) as conn:
+                while not stop.is_set():
+                    with conn.transaction():
+                        ours = is_ours(stored.read(conn), settings.instance)
+                    counted = drain(conn, stop=stop) if ours else {}
+                    if counted.keys() - {"waiting"}:
+                        log("events_applied", level="info", **counted)
+                    stop.wait(_PAUSE_S)
+        except Error as error:  # the database is away: the next connection goes on
+            log("round_failed", level="warning", part="events", error=type(error).__name__)
+            stop.wait(_AFTER_A_FAULT_S)
