@@ -1,13 +1,18 @@
-"""What takes events from the inbox and applies them, one after the other, in a thread beside the scheduler's."""
+"""What brings events from the stream to the inbox, and from there to where they belong: threads beside the scheduler's.
+
+Both may run in any number of processes.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from typing import TYPE_CHECKING, Final
 
-from psycopg import Error, InterfaceError, OperationalError
+from psycopg import InterfaceError, OperationalError
 
+from operations.events import Came, accept
 from operations.telling import apply, moment
 from store import inbox
 from store import settings as stored
@@ -15,9 +20,10 @@ from store.connection import connect
 from workers.identity import is_ours
 from workers.log import log
 from workers.process import identity
+from workers.stream import STREAM, Stream
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator
 
     from operations.telling import Moment
     from store.connection import Connection
@@ -27,6 +33,8 @@ if TYPE_CHECKING:
 _PAGE: Final = 200
 _PAUSE_S: Final = 0.1
 _AFTER_A_FAULT_S: Final = 1.0
+_ASKED_AGAIN_S: Final = 5.0
+_BLOCK_MS: Final = 500
 
 
 def drain(conn: Connection, *, stop: threading.Event | None = None) -> dict[str, int]:
@@ -67,15 +75,30 @@ def _pass(conn: Connection, counted: dict[str, int], stop: threading.Event | Non
 
 @contextlib.contextmanager
 def intake(settings: Settings) -> Generator[None]:
-    """Apply events for the time of the block, in a thread of its own."""
+    """Read the stream and apply events for the time of the block, in a thread each."""
     stop = threading.Event()
-    thread = threading.Thread(target=_go_on, args=(settings, stop), name="events")
-    thread.start()
+    threads = [threading.Thread(target=_go_on, args=(part, settings, stop)) for part in (_apply_all, _follow)]
+    for thread in threads:
+        thread.start()
     try:
         yield
     finally:
         stop.set()
-        thread.join()
+        for thread in threads:
+            thread.join()
+
+
+def keep(conn: Connection, stream: Stream, *, wait_ms: int) -> int:
+    """Keep what the stream has in the inbox, then acknowledge it. Returns how many entries there were.
+
+    Once kept, an entry that comes a second time is known by its event. `conn` is in no transaction.
+    """
+    entries = stream.read(wait_ms=wait_ms)
+    if entries:
+        with conn.transaction():
+            accept(conn, [Came(one.event or "", f"{STREAM}/{one.id}") for one in entries], door="stream")
+        stream.done(entries)
+    return len(entries)
 
 
 def _apply(conn: Connection, kept: Kept, at: Moment) -> str:
@@ -94,18 +117,36 @@ def _apply(conn: Connection, kept: Kept, at: Moment) -> str:
         return "rejected"
 
 
-def _go_on(settings: Settings, stop: threading.Event) -> None:
-    """Look again and again, on one connection as long as it holds; a copy's events stay as they are."""
+def _go_on(
+    part: Callable[[Connection, Settings, threading.Event], None], settings: Settings, stop: threading.Event
+) -> None:
+    """Do it again and again, on one connection as long as that holds; a copy of the database takes nothing."""
     while not stop.is_set():
         try:
             with connect(settings.database_url, actor=identity("events")) as conn:
                 while not stop.is_set():
                     with conn.transaction():
                         ours = is_ours(stored.read(conn), settings.instance)
-                    counted = drain(conn, stop=stop) if ours else {}
-                    if counted.keys() - {"waiting"}:
-                        log("events_applied", level="info", **counted)
-                    stop.wait(_PAUSE_S)
-        except Error as error:  # the database is away: the next connection goes on
+                    if ours:
+                        part(conn, settings, stop)
+                    else:
+                        stop.wait(_AFTER_A_FAULT_S)
+        except Exception as error:  # noqa: BLE001 - a server that is away, for instance: the next connection goes on
             log("round_failed", level="warning", part="events", error=type(error).__name__)
             stop.wait(_AFTER_A_FAULT_S)
+
+
+def _apply_all(conn: Connection, _settings: Settings, stop: threading.Event) -> None:
+    counted = drain(conn, stop=stop)
+    if counted.keys() - {"waiting"}:
+        log("events_applied", level="info", **counted)
+    stop.wait(_PAUSE_S)
+
+
+def _follow(conn: Connection, settings: Settings, stop: threading.Event) -> None:
+    """Follow the stream for as long as the database is ours, which is asked again every few seconds."""
+    with contextlib.closing(Stream(settings.redis_url, name=identity("events"))) as stream:
+        asked_again_at = time.monotonic() + _ASKED_AGAIN_S
+        while not stop.is_set() and time.monotonic() < asked_again_at:
+            if kept := keep(conn, stream, wait_ms=_BLOCK_MS):
+                log("events_taken", door="stream", events=kept)
