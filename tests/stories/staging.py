@@ -22,7 +22,9 @@ _IDLE_MS: Final = 20
 
 
 @contextmanager
-def staged(settings: Settings, folder: Path, *, opened_on: date = OPENING_DAY) -> Generator[Story]:
+def staged(
+    settings: Settings, folder: Path, *, opened_on: date = OPENING_DAY, audited_days: int = 60
+) -> Generator[Story]:
     """A story that begins on that day; its mails go to the folder."""
     server = Server()
     with (
@@ -39,4 +41,4 @@ def staged(settings: Settings, folder: Path, *, opened_on: date = OPENING_DAY) -
         ).open(opened_on)
         with working(settings, threads=2, idle_ms=_IDLE_MS):
             yield told
-        told.end()
+        told.end(audited_days)

@@ -522,13 +522,13 @@ class Story:
         with connect(self.url) as conn:
             return [row[0] for row in conn.execute(query.encode(), parameters)]
 
-    def end(self) -> None:
-        """Every mail was expected, and the promises were kept."""
+    def end(self, audited_days: int = 60) -> None:
+        """Every mail was expected, and the promises were kept; the last days are audited."""
         self._nothing_unread("at the end")
         with connect(self.url) as conn:
             witness.check_promises(conn, self.sink, self._seen)
             conn.commit()
-            found = audit(conn, since=self.now - timedelta(days=60), grace=AT_ONCE, margin=AT_ONCE)
+            found = audit(conn, since=self.now - timedelta(audited_days), grace=AT_ONCE, margin=AT_ONCE)
             assert found.findings == (), "the audit, which works it out by itself, misses nobody"
 
     def _nothing_unread(self, moment: str) -> None:
