@@ -302,8 +302,8 @@ CREATE TABLE pauses (
     created_at  timestamptz NOT NULL DEFAULT now(),
     CHECK ((invoice_id IS NULL) <> (customer_id IS NULL))
 );
-CREATE INDEX pauses_of_invoices ON pauses (invoice_id) WHERE lifted_at IS NULL;       -- store.facts
-CREATE INDEX pauses_of_customers ON pauses (customer_id) WHERE lifted_at IS NULL;     -- store.facts
+CREATE INDEX pauses_of_invoices ON pauses (invoice_id) WHERE invoice_id IS NOT NULL;     -- store.facts, audit
+CREATE INDEX pauses_of_customers ON pauses (customer_id) WHERE customer_id IS NOT NULL;  -- store.facts, audit
 
 -- Bytes once, by content; an invoice's archived original among them.
 CREATE TABLE attachments (

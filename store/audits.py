@@ -69,8 +69,8 @@ SELECT c.run_id, c.invoice_id, c.reason, r.state, ri.outcome
 _MAIL_TAGS = """
 SELECT DISTINCT ri.invoice_id, v.definition -> 'tags'
   FROM reminder_invoices ri
-  JOIN reminders r ON r.id = ri.reminder_id
-  JOIN rule_versions v ON v.rule_id = r.rule_id AND v.version = r.rule_version
+  JOIN runs n ON n.id = ri.run_id
+  JOIN rule_versions v ON v.rule_id = n.rule_id AND v.version = n.rule_version
  WHERE ri.invoice_id = ANY(%(ids)s::bigint[]) AND jsonb_typeof(v.definition -> 'tags') = 'array'
 """
 _UNDECIDED = """

@@ -18,13 +18,16 @@ if TYPE_CHECKING:
 Outcome = Literal["planned", "accepted", "in_doubt", "dropped", "failed"]
 Attempt = tuple[int, int, str, str | None]
 
+# By the reminders' key first, and the invoices apart: a plan made on empty tables walked the index of all that is live.
 _HELD = """
-SELECT ri.invoice_id, i.state, i.before_settled
-  FROM reminder_invoices ri JOIN invoices i ON i.id = ri.invoice_id
- WHERE ri.reminder_id = ANY(%(reminder_ids)s::bigint[]) AND ri.counts AND ri.outcome IN ('planned', 'in_doubt')
-   AND (%(only)s::bigint[] IS NULL OR ri.invoice_id = ANY(%(only)s::bigint[]))
- ORDER BY i.id
-   FOR NO KEY UPDATE OF i
+SELECT invoice_id
+  FROM (SELECT invoice_id, counts, outcome FROM reminder_invoices
+         WHERE reminder_id = ANY(%(reminder_ids)s::bigint[]) OFFSET 0) AS theirs
+ WHERE counts AND outcome IN ('planned', 'in_doubt')
+   AND (%(only)s::bigint[] IS NULL OR invoice_id = ANY(%(only)s::bigint[]))
+"""
+_LOCK = """
+SELECT id, state, before_settled FROM invoices WHERE id = ANY(%(ids)s::bigint[]) ORDER BY id FOR NO KEY UPDATE
 """
 _MOVE = """
 UPDATE invoices i
@@ -106,7 +109,12 @@ _ALLOW = "DELETE FROM suppressed_addresses WHERE email = lower(%(email)s::text) 
 
 def lock_invoices_of(conn: Connection, reminder_ids: Sequence[int]) -> None:
     """Lock at once, in id order, what several reminders of this transaction are about to give back one by one."""
-    conn.execute(_HELD, {"reminder_ids": list(reminder_ids), "only": None})
+    _locked(conn, {"reminder_ids": list(reminder_ids), "only": None})
+
+
+def _locked(conn: Connection, parameters: dict[str, list[int] | None]) -> dict[int, Position]:
+    ids = [row[0] for row in conn.execute(_HELD, parameters)]
+    return {row[0]: Position(row[1], row[2]) for row in conn.execute(_LOCK, {"ids": ids})} if ids else {}
 
 
 def move(
@@ -139,7 +147,7 @@ def settle_invoices(
 ) -> None:
     """Lock the invoices that these reminders still hold, move them and write down what became of them."""
     parameters = {"reminder_ids": list(reminder_ids), "only": None if only is None else list(only)}
-    held = {row[0]: Position(row[1], row[2]) for row in conn.execute(_HELD, parameters)}
+    held = _locked(conn, parameters)
     move(conn, held, trigger, dict.fromkeys(held, day) if day else None)
     conn.execute(_OUTCOME, parameters | {"outcome": outcome})
 
