@@ -597,6 +597,13 @@ CREATE INDEX inbox_parked ON inbox (waits_for, id) WHERE outcome = 'parked';    
 CREATE INDEX inbox_by_outcome ON inbox (outcome, id);                                 -- events list, status
 CREATE INDEX inbox_by_subject ON inbox (subject, id);                                 -- events list --subject
 
+-- Signed requests that were received (webhook-id), so that none is played again; store.inbox forgets them by their age.
+CREATE TABLE deliveries (
+    id          text PRIMARY KEY,
+    received_at timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+CREATE INDEX deliveries_by_age ON deliveries (received_at);
+
 -- The version at which each thing was told of last: what is older changes nothing, in whichever order it comes.
 CREATE TABLE told (
     subject text NOT NULL,

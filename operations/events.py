@@ -79,6 +79,14 @@ def accept(conn: Connection, came: Sequence[Came], *, door: Door) -> list[Taken]
     return taken
 
 
+def receive(conn: Connection, came: Sequence[Came], *, delivery: str) -> list[Taken] | None:
+    """Keep the events of a signed request; None where the same request (its id) was received before.
+
+    The request counts as received if and only if its events are kept: both are committed with the caller's transaction.
+    """
+    return accept(conn, came, door="http") if inbox.delivered(conn, delivery) else None
+
+
 def listed(
     conn: Connection, *, outcome: Outcome | None = None, subject: str | None = None, limit: int = 50
 ) -> list[Kept]:

@@ -44,6 +44,7 @@ COMMANDS: Final[dict[str, Entry]] = {
     "up": Entry("scripts.commands.serving:up", "Run everything on this machine.", ("relance up --processes 2",)),
     "worker": Entry("scripts.commands.serving:worker", "Run workers.", ("relance worker --processes 4 --threads 8",)),
     "scheduler": Entry("scripts.commands.serving:scheduler", "Run a scheduler.", ("relance scheduler",)),
+    "web": Entry("scripts.commands.serving:web", "Take in events by HTTP.", ("relance web --port 8000",)),
     "migrate": Entry("scripts.commands.serving:migrate", "Bring the database up to date.", ("relance migrate",)),
     "status": Entry(
         "scripts.commands.standing:status",

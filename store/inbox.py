@@ -41,6 +41,13 @@ UPDATE inbox i SET repeats = i.repeats + n.times
   FROM unnest(%(sources)s::text[], %(event_ids)s::text[], %(times)s::int[]) AS n (source, event_id, times)
  WHERE i.source = n.source AND i.event_id = n.event_id
 """
+_DELIVERED = "INSERT INTO deliveries (id) VALUES (%(id)s::text) ON CONFLICT DO NOTHING"
+# A few at a time, with each that comes: a request this old could not be played again anyway.
+_FORGET = """
+DELETE FROM deliveries
+ WHERE id = ANY(ARRAY(SELECT id FROM deliveries WHERE received_at < now() - interval '30 days'
+                       ORDER BY received_at LIMIT 10 FOR UPDATE SKIP LOCKED))
+"""
 _COLUMNS = """
 SELECT id, source, event_id, type, subject, version, payload, door, received_at, outcome, reason, waits_for, attempts,
        repeats, decided_at
@@ -162,6 +169,12 @@ def insert(conn: Connection, arrived: Sequence[Arrived], door: Door) -> set[tupl
             },
         )
     return new
+
+
+def delivered(conn: Connection, delivery: str) -> bool:
+    """Note a request by its id. False where it was received before."""
+    conn.execute(_FORGET)
+    return conn.execute(_DELIVERED, {"id": delivery}).rowcount == 1
 
 
 def waiting(conn: Connection, *, after: int = 0, limit: int = 200) -> list[Kept]:

@@ -54,6 +54,7 @@ RUNNING: Final = {
     "up": "relance is up",
     "worker": "4 x 8 workers",
     "scheduler": "a scheduler",
+    "web": "events are taken at",
     "sink": '{"port": ',
     "status --watch": "mails sent today",
     "runs 12 --watch": "Run 12 of Relance 1",
@@ -81,6 +82,8 @@ class World:
             "RELANCE_INSTANCE": f"file:{self.folder}/instance",
             "LC_ALL": "C.UTF-8",
             "COLUMNS": "80",
+            "ERP_SECRET": "whsec_" + "A" * 32,
+            "RELANCE_EVENT_SECRETS": "env:ERP_SECRET",
         }
 
     def relance(self, *words: str) -> Result:
@@ -346,7 +349,7 @@ def run_in_a_terminal(world: World, words: list[str]) -> None:
 def run_until_ready(world: World, words: list[str], ready: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = str(free.getsockname()[1])
-    words = [port if word == "2525" else word for word in words]  # somebody may have a sink there
+    words = [port if word in {"2525", "8000"} else word for word in words]  # somebody may be there
     log = world.folder / "log"
     with log.open("wb") as file:
         running = subprocess.Popen(

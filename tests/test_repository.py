@@ -43,7 +43,7 @@ def test_every_locked_version_has_its_hashes() -> None:
 
 
 def test_the_lock_leaves_the_choice_of_the_registry_to_the_machine() -> None:
-    assert "http" not in LOCK
+    assert "://" not in LOCK
     assert "--index" not in LOCK
     assert "--extra-index" not in LOCK
     assert "--find-links" not in LOCK

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import redis
@@ -79,7 +79,8 @@ def test_an_entry_that_is_kept_and_not_acknowledged_is_no_second_event(
 
 
 def test_an_entry_that_nobody_can_read_blocks_none(conn: Connection, erp: redis.Redis, redis_url: str) -> None:
-    for fields in ({"event": b"\xff\x00{"}, {"other": "x"}, {"event": "[1]"}, {"event": ""}):
+    unreadable: list[dict[Any, Any]] = [{"event": b"\xff\x00{"}, {"other": "x"}, {"event": "[1]"}, {"event": ""}]
+    for fields in unreadable:
         erp.xadd(STREAM, fields)
     add(erp, event("customer.upserted", CUSTOMER))
     stream = Stream(redis_url, name="one")

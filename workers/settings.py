@@ -28,6 +28,7 @@ VARIABLES: dict[str, str] = {
     "RELANCE_HINT_S": "seconds after which a hint without effect is given again",
     "RELANCE_BREAKER_S": "seconds for which a mail server is left alone after five failures; doubled, up to 30 times",
     "RELANCE_MAILBOX_S": "seconds between two looks at an account's mailbox of bounces and answers",
+    "RELANCE_EVENT_SECRETS": "references (env:NAME, file:PATH) of the secrets that sign events, separated by spaces",
     "RELANCE_CLOSE_S": "seconds after which a run that has not ended is reported all the same",
 }
 
@@ -40,6 +41,7 @@ class Settings:
     redis_url: str = ""
     folder: str = ""
     instance: str = ""
+    event_secrets: str = ""
     connections: int = 8
     lease_s: float = 60
     answer_s: float = 600

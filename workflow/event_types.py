@@ -262,13 +262,17 @@ def schema(kind: str) -> dict[str, Any]:
     return written
 
 
+def pointed(name: str) -> str:
+    """A name within a JSON Pointer (RFC 6901), short, and without what no terminal or log should show."""
+    return _NOT_SHOWN.sub("\N{REPLACEMENT CHARACTER}", name[:40]).replace("~", "~0").replace("/", "~1")
+
+
 def data_faults(kind: str, data: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
     """Yield what the schema of the type refuses in its data: a JSON Pointer and a reason."""
     found = TYPES[kind]
     for name in data:
         if name not in found.values:
-            # A name that stands here is no control: whatever came is shown by its nearest known one, or not at all.
-            yield "", f"has a value that is unknown here{did_you_mean(name[:60], found.values)}"
+            yield f"/{pointed(name)}", f"is unknown here{did_you_mean(name, found.values)}"
     for name, value in found.values.items():
         if name not in data:
             if value.required:
@@ -317,6 +321,7 @@ def _suits_text(value: str, rule: Mapping[str, Any]) -> bool:
     return "format" not in rule or _is_day(value)
 
 
+_NOT_SHOWN: Final = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
 

@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from workflow.errors import RelanceError
-from workflow.event_types import TYPES, data_faults, schema_id
+from workflow.event_types import TYPES, data_faults, pointed, schema_id
 from workflow.spelling import did_you_mean
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ def _attribute_faults(given: Mapping[str, Any]) -> Iterable[Fault]:
         if name in _CHECKED_APART:
             continue
         if not _ATTRIBUTE.fullmatch(name):
-            yield Fault(f"/{_pointed(name)}", "is no name of an attribute: 1 to 20 of a-z and 0-9")
+            yield Fault(f"/{pointed(name)}", "is no name of an attribute: 1 to 20 of a-z and 0-9")
         elif not isinstance(one, str | int):
             yield Fault(f"/{name}", "must be a text, a whole number or a boolean")
 
@@ -162,11 +162,6 @@ def _instant(value: object) -> datetime | None:
         return datetime.fromisoformat(text)
     except ValueError:
         return None
-
-
-def _pointed(name: str) -> str:
-    """A name within a JSON Pointer, short, and without what no log should show."""
-    return _NOT_IN_A_WORD.sub("\N{REPLACEMENT CHARACTER}", name[:40]).replace("~", "~0").replace("/", "~1")
 
 
 def _no_number(name: str) -> object:

@@ -92,6 +92,35 @@ def scheduler(caller: Caller) -> None:
             schedule(settings, stop)
 
 
+@click.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
+@click.option("--port", type=click.IntRange(1, 65535), default=8000, show_default=True, help="The port to listen on.")
+@calling
+def web(caller: Caller, *, host: str, port: int) -> None:
+    """Take in events by HTTP until SIGTERM or Ctrl+C: POST /events, signed by one of RELANCE_EVENT_SECRETS."""
+    import socket  # noqa: PLC0415 - loaded when asked for
+    import threading  # noqa: PLC0415
+
+    import uvicorn  # noqa: PLC0415
+
+    from web.app import make_app  # noqa: PLC0415
+    from workers.process import stopping  # noqa: PLC0415
+
+    with stopping() as stop, servers(caller) as settings:
+        _require_current(settings)
+        server = uvicorn.Server(
+            uvicorn.Config(make_app(settings), log_level="error", access_log=False, server_header=False)
+        )
+        with socket.create_server((host, port)) as listening:
+            printing.message(f"events are taken at http://{host}:{port}/events, {_where(settings)}")
+            thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+            thread.start()
+            while thread.is_alive() and not stop.wait(0.2):
+                pass
+            server.should_exit = True
+            thread.join()
+
+
 def _workers(processes: int, threads: int) -> list[list[str]]:
     return [["worker", "--child", "--threads", str(threads)]] * processes
 

@@ -1,0 +1,1 @@
+"""The face for other programs: events come in by HTTP."""
