@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import threading
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
+    import random
     from pathlib import Path
 
     from scripts.sink import Sink
@@ -59,11 +62,18 @@ class PostfixLog:
 
 
 class Following:
-    """While it lasts, each mail that the sink takes is in a log of Postfix's a moment later."""
+    """While it lasts, each mail that the sink takes is in a log of Postfix's a moment later.
 
-    def __init__(self, sink: Sink, path: Path) -> None:
+    By `chance` the log is rotated now and then, in both of logrotate's ways, or comes late.
+    """
+
+    def __init__(self, sink: Sink, path: Path, *, chance: random.Random | None = None, latest_s: float = 0) -> None:
+        """`latest_s`: by how much a line may come late."""
         self.log = PostfixLog(path)
+        self.rotations = 0
         self._sink = sink
+        self._chance = chance
+        self._latest_s = latest_s
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._follow, name="postfix", daemon=True)
 
@@ -78,7 +88,21 @@ class Following:
     def _follow(self) -> None:
         written = 0
         while not self._over.wait(0.02):
+            if self._chance and self._chance.random() < 0.01:
+                self._rotate(self._chance.choice(("create", "copytruncate")))
+            if self._chance and self._chance.random() < 0.005:
+                self._over.wait(self._chance.random() * self._latest_s)
             taken = self._sink.mails()
             for line in taken[written:]:
                 self.log.accepted(line.message_id, line.to[0])
             written = len(taken)
+
+    def _rotate(self, way: str) -> None:
+        self.rotations += 1
+        elder = self.log.path.with_name(f"{self.log.path.name}.{10**6 - self.rotations}")
+        if way == "create":
+            self.log.path.rename(elder)
+            self.log.path.touch()
+        else:
+            shutil.copyfile(self.log.path, elder)
+            os.truncate(self.log.path, 0)

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from tests.faults.checker import Verdict
     from tests.faults.proxy import AtCommit, Transaction
     from tests.faults.services import Loss
+    from workflow.doubt import Policy
 
 ROOT = Path(__file__).resolve().parents[1]
 SEED = 11
@@ -46,6 +47,16 @@ def test_nobody_is_mailed_twice_or_missed_whatever_happens() -> None:
     assert outcome.verdict.due > 100, shown
     assert outcome.verdict.mails > 60, shown
     assert outcome.deaths.total() > 0, shown
+
+
+@pytest.mark.long
+@pytest.mark.timeout(240)
+def test_under_evidence_nobody_is_mailed_twice_or_missed_and_few_doubts_are_left_to_a_person() -> None:
+    outcome = run(Wanted(seed=SEED, rounds=2, chaos_s=12, customers=110, policy="evidence"))
+    shown = "\n".join(lines(outcome))
+    assert outcome.verdict.violations == (), shown
+    assert outcome.verdict.mails > 60, shown
+    assert sum(outcome.resolved[answer] for answer in outcome.resolved if answer.startswith("evidence: ")) > 0, shown
 
 
 @pytest.mark.timeout(240)
@@ -72,9 +83,10 @@ SMALL = Wanted(seed=SEED, rounds=1, chaos_s=4, customers=30, rates={}, planned=F
 @pytest.mark.parametrize("step", STEPS)
 def test_a_process_killed_at_a_step_costs_no_mail_and_doubles_none(step: str) -> None:
     # The sweep finds something where a worker has died, and a mail did not leave where the server is unkind.
-    plans = (f"{step} 1 KILL", *(["dot_written 1 KILL"] if step == "swept" else []))
+    plans = (f"{step} 1 KILL", *(["dot_written 1 KILL"] if step in {"swept", "settling_doubt"} else []))
     fair = step not in {"settling", "settled"}
-    kept(replace(SMALL, customers=30 if fair else 120, plans=plans, fair=fair), {step: 1})
+    policy: Policy = "evidence" if step == "settling_doubt" else "hold"
+    kept(replace(SMALL, customers=30 if fair else 120, plans=plans, fair=fair, policy=policy), {step: 1})
 
 
 @pytest.mark.long

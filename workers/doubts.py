@@ -23,6 +23,7 @@ from workers import evidence
 from workers.identity import is_ours
 from workers.imap import Unreadable
 from workers.log import log
+from workers.steps import reached
 from workflow.doubt import ALERT_AFTER, REASONS, Doubt, Evidence, Key, decide, idempotency_key
 
 if TYPE_CHECKING:
@@ -178,6 +179,7 @@ def _write_down(pool: Pool, settings: Settings, now: datetime, case: _Case, deci
                 look_s = _look_s(case, now, settings.quarantine_s)
                 doubts.leave(conn, one.id, one.fence, reason=decision.reason, look_s=look_s, alert_at=alert_at)
                 return False
+        reached("settling_doubt")
     log("doubt_settled", reminder=one.id, then=decision.then, reason=decision.reason)
     return True
 

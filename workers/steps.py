@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 Step = Literal[
     "run_made", "hints_marked", "swept", "run_opened", "reserved", "claiming", "claimed", "rendered", "connected",
     "uploaded", "ticking", "armed", "at_dot", "dot_written", "answered", "sent", "settling", "settled", "tagged",
-    "reported",
+    "reported", "settling_doubt",
 ]  # fmt: skip
 
 # In the order in which a run and its mails meet them. "Uncommitted": inside the transaction, its statements executed.
@@ -39,6 +39,7 @@ STEPS: Final[dict[Step, str]] = {
     "settled": "what became of such a mail is committed",
     "tagged": "the effects of accepted mails are done, uncommitted",
     "reported": "a run's report was accepted and is not marked so yet",
+    "settling_doubt": "a policy has settled a mail in doubt, uncommitted",
 }
 
 WATCHERS: Final[list[Callable[[Step], None]]] = []

@@ -1,4 +1,7 @@
-"""python -m tests.faults --seed N --seconds S [--naive] [--json]: everything goes wrong, and nobody is mailed twice."""
+"""python -m tests.faults --seed N --seconds S [--policy P] [--naive] [--json]
+
+Everything goes wrong, and nobody is mailed twice.
+"""
 
 # ruff: noqa: T201
 from __future__ import annotations
@@ -21,6 +24,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=secrets.randbelow(10**6))
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--factor", type=float, default=1, help="how much slower all timers are")
+    parser.add_argument("--policy", choices=("hold", "evidence"), default="hold", help="what becomes of mails in doubt")
     parser.add_argument("--naive", action="store_true", help="the control: the usual way, which must fail")
     parser.add_argument("--json", action="store_true")
     chosen = parser.parse_args()
@@ -32,6 +36,7 @@ def main() -> int:
         customers=round(7 * chosen.seconds / rounds),
         factor=chosen.factor,
         naive=chosen.naive,
+        policy=chosen.policy,
     )
     print(f"seed {wanted.seed}", file=sys.stderr)
     outcome = run(wanted, told=lambda line: print(line, file=sys.stderr, flush=True))

@@ -10,14 +10,15 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 import psycopg
 import redis
 
+from operations.lookup import find_rule
 from operations.resolve import resolve
-from operations.run import set_business_clock
+from operations.run import run_by_hand, set_business_clock
 from scripts.embedded import throwaway
 from scripts.sink import Behaviour, Sink
 from store.connection import connect, pool
@@ -26,20 +27,24 @@ from tests.faults import ledgers, naive
 from tests.faults.book import Book, Round, clock, day_of
 from tests.faults.business import Business
 from tests.faults.checker import Judge, Verdict
+from tests.faults.doubts import ever_in_doubt, settled, unsettled
 from tests.faults.mailserver import MailServer
 from tests.faults.processes import Troop
 from tests.faults.proxy import DatabaseProxy, MailProxy
 from tests.faults.services import Loss, Services
+from tests.postfix import Following
 from tests.stories.telling import MACHINE_TIME_GOES_ON, MARIE, PARIS, RESTLESS, Server, Story
 from workers.broker import RedisHints
 from workers.settings import Settings, check
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+    from datetime import date
 
     from operations.resolve import Answer
     from scripts.embedded import Servers
     from tests.faults.proxy import AtCommit, Transaction
+    from workflow.doubt import Policy
 
 # Not the ratios of production, where one answer may take ten minutes; their order is the same.
 _TIMES: Final = Settings(
@@ -97,6 +102,7 @@ class Wanted:
 
     `rates`: what happens how often a second; `planned`: processes die at steps, chosen by chance; `plans`: these
     instead, each process once; `commits`: these alone are met; `fair`: mail server and network are.
+    `policy`: what becomes of mails in doubt.
     """
 
     seed: int
@@ -111,6 +117,7 @@ class Wanted:
     plans: tuple[str, ...] = ()
     commits: tuple[tuple[Transaction, AtCommit], ...] = ()
     fair: bool = False
+    policy: Policy = "hold"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -171,6 +178,9 @@ def run(wanted: Wanted, *, told: Callable[[str], None] = lambda _line: None) -> 
         stage.business.end()
         stage.troop.end()
         with connect(servers.database_url) as conn:
+            if wanted.policy == "evidence":
+                stage.doubts = ever_in_doubt(conn)
+                stage.resolved += settled(conn)
             judge = Judge(stage.book, ledgers.read(conn, stage.sink), stage.server.refused, stage.troop.deaths)
         verdict = judge.judge(sorted(folder.glob("*.log")))
         return Outcome(
@@ -205,7 +215,17 @@ def _set(stack: contextlib.ExitStack, wanted: Wanted, settings: Settings, server
         DatabaseProxy(folder / "db", servers.folder, kill=lambda pid, step: troops[0].kill_process(pid, step))  # noqa: PLW0108 - not there yet
     )
     through = f"postgresql://relance@/relance?host={quote(str(folder / 'db'), safe='')}&hostaddr=&port=5432"
-    _open_trade(servers, settings, sink, mail_proxy.port, wanted)
+    account: dict[str, Any] = {"port": mail_proxy.port, "doubt_policy": wanted.policy}
+    if wanted.policy == "evidence":
+        (folder / "smarthost").mkdir()
+        log = folder / "smarthost" / "mail.log"
+        account["evidence"] = {"kind": "postfix_log", "path": str(log)}
+        luck = random.Random(f"{kind} log")  # noqa: S311 - chaos, not secrets
+        stack.enter_context(Following(sink, log, chance=luck, latest_s=settings.quarantine_s / 2))
+    _open_trade(servers, settings, sink, account)
+    if wanted.naive:
+        with connect(servers.database_url) as conn:
+            conn.execute(naive.TABLE.encode())
     names = ("connections", "lease_s", "answer_s", "quarantine_s", "hint_s", "sweep_s", "dot_budget_s", "breaker_s")
     environment = {f"RELANCE_{name.upper()}": str(getattr(settings, name)) for name in names}
     environment |= {"DATABASE_URL": through, "REDIS_URL": servers.redis_url}
@@ -246,7 +266,7 @@ def _in_turn(losses: Sequence[Loss], chance: random.Random) -> Iterator[Loss]:
         yield from chance.sample(losses, len(losses))
 
 
-def _open_trade(servers: Servers, settings: Settings, sink: Sink, port: int, wanted: Wanted) -> None:
+def _open_trade(servers: Servers, settings: Settings, sink: Sink, account: Mapping[str, Any]) -> None:
     with connect(servers.database_url) as conn:
         migrate(conn)
     with pool(servers.database_url, actor="scheduler:test:1", size=1) as connections:
@@ -254,10 +274,7 @@ def _open_trade(servers: Servers, settings: Settings, sink: Sink, port: int, wan
             database_url=servers.database_url, redis_url=servers.redis_url, settings=settings, pool=connections,
             sink=sink, server=Server(),
         ).open()  # fmt: skip
-        story.company(send_on_holidays=True, run_times_usual=None, run_share_percent=None).account(port=port)
-    if wanted.naive:
-        with connect(servers.database_url) as conn:
-            conn.execute(naive.TABLE.encode())
+        story.company(send_on_holidays=True, run_times_usual=None, run_share_percent=None).account(**account)
 
 
 def _round(stage: _Stage, number: int) -> None:
@@ -281,6 +298,8 @@ def _round(stage: _Stage, number: int) -> None:
     since = time.monotonic()
     _rest(stage)
     stage.alone_s.append(time.monotonic() - since)
+    if stage.wanted.policy == "evidence":
+        _let_evidence_speak(stage, day)
     if not stage.wanted.naive:
         _resolve(stage)
     with connect(url) as conn:
@@ -295,7 +314,8 @@ def _calm(stage: _Stage, *, calm: bool) -> None:
 def _trouble(stage: _Stage) -> None:
     """Let everything go wrong from now on, and for a while after the first mail has left, each thing at its rate."""
     before, last = len(stage.sink.mails()), time.monotonic()
-    patient = until = last + _PATIENCE_S
+    until = last + _PATIENCE_S
+    patient = last + _PATIENCE_S * 3  # a policy settles what a worker's death has left
     begun = False
     while time.monotonic() < (patient if stage.wanted.plans and not _met(stage) else until):
         if not begun and len(stage.sink.mails()) > before:
@@ -383,6 +403,24 @@ def _rest(stage: _Stage) -> None:
                 return
             raise AssertionError(f"not at rest after {patience_s:g} s: {restless[:20]}")
         time.sleep(0.1)
+
+
+def _let_evidence_speak(stage: _Stage, day: date) -> None:
+    """Once their quarantine is over, another mail leaves; then what evidence can settle is settled."""
+    until = time.monotonic() + 60 + 60 * stage.wanted.factor
+    while True:
+        with connect(stage.servers.database_url) as conn:
+            waiting, free_at = unsettled(conn, stage.settings.quarantine_s)
+            if free_at is None:
+                return
+            left_s = (free_at - clock(conn)).total_seconds()
+            if left_s <= 0:
+                stage.book.open_customers(stage.servers.database_url, 3, day)
+                run_by_hand(conn, find_rule(conn, "Relance 1"), by=MARIE)
+        assert time.monotonic() < until, f"evidence has not settled {waiting} mails"
+        time.sleep(max(0.0, left_s) + 0.1)
+        _rest(stage)
+        time.sleep(stage.settings.quarantine_s / 4)
 
 
 def _resolve(stage: _Stage) -> None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from workers.steps import Step
 
 # How often a process may pass a step before it dies there: some come once a run, some with every mail.
-_SCHEDULER: Final[Mapping[Step, int]] = {"run_made": 1, "hints_marked": 8, "swept": 2}
+_SCHEDULER: Final[Mapping[Step, int]] = {"run_made": 1, "hints_marked": 8, "swept": 2, "settling_doubt": 2}
 _WORKER: Final[Mapping[Step, int]] = {
     "run_opened": 1, "reserved": 2, "claiming": 4, "claimed": 4, "rendered": 4, "connected": 10, "uploaded": 10,
     "ticking": 8, "armed": 6, "at_dot": 10, "dot_written": 10, "answered": 10, "sent": 6, "settling": 2, "settled": 2,

@@ -16,6 +16,7 @@ def as_json(outcome: Outcome) -> dict[str, Any]:
     return {
         "seed": outcome.wanted.seed,
         "naive": outcome.wanted.naive,
+        "policy": outcome.wanted.policy,
         "mails": verdict.mails,
         "due": verdict.due,
         "deaths": outcome.deaths.total(),
@@ -42,7 +43,7 @@ def as_json(outcome: Outcome) -> dict[str, Any]:
 def lines(outcome: Outcome) -> Iterator[str]:
     """A table of 80 columns, then every violation with its history."""
     verdict = outcome.verdict
-    way = "the usual way" if outcome.wanted.naive else "relance"
+    way = "the usual way" if outcome.wanted.naive else f"relance under {outcome.wanted.policy}"
     yield f"seed {outcome.wanted.seed}, {way}: {outcome.wanted.rounds} rounds, {outcome.wall_s:.0f} s"
     figures = {
         "mails accepted": verdict.mails,
