@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import get_args
+from typing import Any, cast, get_args
 
 import pytest
 from hypothesis import given
@@ -104,6 +104,7 @@ def test_the_providers_time_runs_from_the_first_dot_and_ends_early() -> None:
     again = replace(DOUBT, armed_at=ARMED + timedelta(hours=5))
     decision = decided("provider_key", ARMED + timedelta(hours=6), again)
     assert decision.until == ARMED + timedelta(hours=24) - KEY_MARGIN
+    assert decision.until
     assert said(decided("provider_key", decision.until, again)) == ("person", "key_expired")
 
 
@@ -113,9 +114,9 @@ def test_resend_sends_again() -> None:
 
 def test_a_policy_that_is_none_is_a_fault_of_ours() -> None:
     with pytest.raises(AssertionError):
-        decide("guess", DOUBT, now=FREE, quarantine=QUARANTINE, evidence=None, key=None)  # type: ignore[arg-type]
+        decide(cast("Policy", "guess"), DOUBT, now=FREE, quarantine=QUARANTINE, evidence=None, key=None)
     with pytest.raises(AssertionError):
-        decided("evidence", evidence=Evidence(shows="tarot"))  # type: ignore[arg-type]
+        decided("evidence", evidence=Evidence(shows=cast("Any", "tarot")))
 
 
 @pytest.mark.parametrize("policy", ["evidence", "provider_key", "resend"])

@@ -15,7 +15,7 @@ NOW = datetime(2026, 11, 24, 9, tzinfo=UTC)
 RUN = Run(
     id=1, rule_id=1, rule_version=1, due_at=NOW, request_key=None, missed=0, level=0, state="open", problem=None,
     candidates=300, started_by="system", created_at=NOW, opened_at=NOW - timedelta(hours=1), closed_at=None,
-    reported_at=None, held_because=None, held_at=None, released=False,
+    reported_at=None, held_because=None, held_at=None, released=False, refused_by=None,
 )  # fmt: skip
 PROGRESS = Progress(undecided=0, waiting=50, leaving=10, sent=30, in_doubt=2, failed=5, cancelled=3)
 
