@@ -41,6 +41,8 @@ from workflow.errors import InvalidInput
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
 
+    from workflow.facts import Language
+
 SECRET = "RELANCE_NO_SETTING_BUT_A_SECRET"  # noqa: S105 - the name of a variable
 READER = "claire@nord.example"
 
@@ -465,6 +467,7 @@ def test_every_variable_is_told_and_secrets_only_as_present() -> None:
     urls = {
         "DATABASE_URL": "postgresql://relance:geheim@db.example:5433/books",
         "REDIS_URL": "rediss://:geheim@hints.example/0",
+        "RELANCE_EVENT_SECRETS": "env:ERP geheim",
         "RELANCE_LEASE_S": "90",
     }
     (found,) = configuration(urls | {"PATH": "/bin"})
@@ -473,7 +476,15 @@ def test_every_variable_is_told_and_secrets_only_as_present() -> None:
     assert found.figures["DATABASE_URL"] == "books at db.example:5433, with a password"
     assert found.figures["REDIS_URL"] == "hints.example:6379, with a password"
     assert (found.figures["RELANCE_LEASE_S"], found.figures["RELANCE_HINT_S"]) == ("90", "60 (default)")
+    assert found.figures["RELANCE_EVENT_SECRETS"] == 2
     assert "geheim" not in repr(found)
+
+
+@pytest.mark.parametrize("language", ["en", "fr"])
+def test_what_is_not_set_is_told_with_what_holds_then(language: Language) -> None:
+    (found,) = configuration({}, language=language)
+    assert found.figures.keys() == VARIABLES.keys()
+    assert all(found.figures.values())
 
 
 @pytest.mark.parametrize(

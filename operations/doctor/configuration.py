@@ -20,12 +20,16 @@ if TYPE_CHECKING:
     from workflow.facts import Language
 
 _SERVERS: Final = ("DATABASE_URL", "REDIS_URL")
+# What private servers need to know.
+_PLACES: Final = (*_SERVERS, "RELANCE_FOLDER", "RELANCE_INSTANCE")
+_REFERENCES: Final = "RELANCE_EVENT_SECRETS"
 _PREFIX: Final = "RELANCE_"
 # What holds where a text is not given.
 _UNSET: Final[dict[str, dict[Language, str]]] = {
     "DATABASE_URL": {"en": "private", "fr": "privée"},
     "REDIS_URL": {"en": "private", "fr": "privé"},
     "RELANCE_FOLDER": {"en": "this user's own", "fr": "celui de cet utilisateur"},
+    "RELANCE_EVENT_SECRETS": {"en": "no events are taken in", "fr": "aucun événement n'est reçu"},
     "RELANCE_INSTANCE": {"en": "kept in a file of this host", "fr": "gardée dans un fichier de cette machine"},
 }
 
@@ -41,7 +45,9 @@ def configuration(
     defaults = {_variable(known.name): known.default for known in fields(Settings)}
     for name in VARIABLES:
         raw = environment.get(name, "").strip()
-        if raw:
+        if raw and name == _REFERENCES:  # a secret in their place is not to be shown
+            figures[name] = len(raw.split())
+        elif raw:
             figures[name] = _without_secret(name, raw, language) if name in _SERVERS else raw[:100]
         elif name in _UNSET:
             meant = _UNSET[name][language]
@@ -89,7 +95,7 @@ def configuration(
 def servers(environment: Mapping[str, str]) -> Settings | None:
     """The two addresses, folder and instance, whatever else is wrong; None where these cannot be used."""
     try:
-        return read({name: environment.get(name, "") for name in _UNSET})
+        return read({name: environment.get(name, "") for name in _PLACES})
     except InvalidInput:
         return None
 
