@@ -217,6 +217,15 @@ COMMANDS: Final[dict[str, Entry]] = {
             "relance import invoices.csv --mapping invoices.yaml --only-good --bad refused.csv --yes",
         ),
     ),
+    "einvoice": Entry(
+        "scripts.commands.einvoices:einvoice",
+        "Read electronic invoices, and save them.",
+        (
+            "relance einvoice read FA-2026-0100.pdf --json",
+            "relance einvoice import FA-2026-0100.pdf FA-2026-0101.xml --company NORD",
+            "relance einvoice import FA-2026-0100.pdf FA-2026-0101.xml --yes",
+        ),
+    ),
     "sink": Entry(
         "scripts.sink:main",
         "Take every mail on this machine, deliver none.",

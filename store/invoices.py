@@ -87,7 +87,7 @@ SELECT id FROM contacts WHERE customer_id = %(customer_id)s::bigint AND lower(em
 """
 _KEEP_BYTES = """
 INSERT INTO attachments (sha256, media_type, content)
-VALUES (%(sha256)s::bytea, 'application/pdf', %(content)s::bytea)
+VALUES (%(sha256)s::bytea, %(media_type)s::text, %(content)s::bytea)
 ON CONFLICT (sha256) DO NOTHING
 """
 _ATTACH = """
@@ -212,9 +212,17 @@ def contact_id(conn: Connection, customer_id: int, email: str) -> int | None:
     return row[0] if row else None
 
 
-def attach(conn: Connection, invoice_id: int, *, sha256: bytes, content: bytes, name: str) -> bool:
-    """Keep a PDF's bytes once and make it the invoice's original. False when it was."""
-    conn.execute(_KEEP_BYTES, {"sha256": sha256, "content": content})
+def attach(
+    conn: Connection,
+    invoice_id: int,
+    *,
+    sha256: bytes,
+    content: bytes,
+    name: str,
+    media_type: str = "application/pdf",
+) -> bool:
+    """Keep a document's bytes once and make it the invoice's original. False when it was."""
+    conn.execute(_KEEP_BYTES, {"sha256": sha256, "media_type": media_type, "content": content})
     return conn.execute(_ATTACH, {"invoice_id": invoice_id, "sha256": sha256, "name": name}).rowcount == 1
 
 

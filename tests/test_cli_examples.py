@@ -34,6 +34,7 @@ from store.connection import connect
 from tests.chasing import RULE, decided_run, doubt, fail, open_chase, send_all
 from tests.conftest import FOLDER
 from tests.databases import administering, copied
+from tests.einvoice_files import cii, pdf
 from tests.returned import bounce
 from tests.telling import event, tell
 from tests.terminal import PATIENCE_S, command, environment, terminal
@@ -226,6 +227,11 @@ def twelfth_event(world: World) -> None:
         tell(conn, event("source.heartbeat", {"company": "SUD"}))
 
 
+def electronic_invoices(world: World) -> None:
+    (world.folder / "FA-2026-0100.pdf").write_bytes(pdf({"factur-x.xml": cii(buyer_id="C1042")}))
+    (world.folder / "FA-2026-0101.xml").write_bytes(cii(number="FA-2026-0101", buyer_id="C1042"))
+
+
 PREPARED: Final[dict[str, Callable[[World], None]]] = {
     "demo": at_home,
     "runs": twelfth_run,
@@ -250,6 +256,7 @@ PREPARED: Final[dict[str, Callable[[World], None]]] = {
     "import": files_of_another_system,
     "import invoices.csv --mapping": a_mapping,
     "doctor": a_sink,
+    "einvoice": electronic_invoices,
 }
 
 # ------------------------------------------------------------------ they are run

@@ -12,6 +12,7 @@ import sys
 from io import BytesIO
 from typing import TYPE_CHECKING, Final, cast
 
+from operations.einvoices.limits import CPU_S, LARGEST, MEMORY_BYTES
 from operations.einvoices.syntaxes import NAMESPACES, OTHERS, SYNTAXES
 
 if TYPE_CHECKING:
@@ -19,10 +20,6 @@ if TYPE_CHECKING:
 
     from lxml.etree import _Element
 
-MEMORY_BYTES: Final = 512 * 1024 * 1024
-CPU_S: Final = 10
-
-LARGEST: Final = 10 * 1024 * 1024
 # Nobody's invoice says any one thing so often, or at such length.
 _MOST_VALUES: Final = 50
 _LONGEST_VALUE: Final = 5000

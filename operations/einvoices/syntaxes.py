@@ -30,10 +30,11 @@ def _cii_party(name: str, place: str) -> dict[str, str]:
     party = f"{_AGREED}/ram:{place}"
     return {
         f"{name}": f"{party}/ram:Name",
+        f"{name}_trading": f"{party}/ram:SpecifiedLegalOrganization/ram:TradingBusinessName",
         f"{name}_ids": f"{party}/ram:ID | {party}/ram:GlobalID | {party}/ram:SpecifiedLegalOrganization/ram:ID",
         f"{name}_vat": f"{party}/ram:SpecifiedTaxRegistration/ram:ID[@schemeID='VA']",
-        f"{name}_email": f"{party}/ram:DefinedTradeContact/ram:EmailURIUniversalCommunication/ram:URIID"
-        f" | {party}/ram:URIUniversalCommunication/ram:URIID[@schemeID='EM']",
+        f"{name}_email": f"{party}/ram:DefinedTradeContact/ram:EmailURIUniversalCommunication/ram:URIID",
+        f"{name}_endpoint": f"{party}/ram:URIUniversalCommunication/ram:URIID[@schemeID='EM']",
     }
 
 
@@ -41,12 +42,12 @@ def _ubl_party(name: str, place: str) -> dict[str, str]:
     party = f"cac:{place}/cac:Party"
     legal = f"{party}/cac:PartyLegalEntity"
     return {
-        # BT-44 is the registered name; a trading name alone is better than none.
-        f"{name}": f"{legal}/cbc:RegistrationName | {party}[not({legal.removeprefix(party)[1:]}/cbc:RegistrationName)]"
-        "/cac:PartyName/cbc:Name",
+        f"{name}": f"{legal}/cbc:RegistrationName",
+        f"{name}_trading": f"{party}/cac:PartyName/cbc:Name",
         f"{name}_ids": f"{party}/cac:PartyIdentification/cbc:ID | {legal}/cbc:CompanyID",
         f"{name}_vat": f"{party}/cac:PartyTaxScheme[cac:TaxScheme/cbc:ID='VAT']/cbc:CompanyID",
-        f"{name}_email": f"{party}/cac:Contact/cbc:ElectronicMail | {party}/cbc:EndpointID[@schemeID='EM']",
+        f"{name}_email": f"{party}/cac:Contact/cbc:ElectronicMail",
+        f"{name}_endpoint": f"{party}/cbc:EndpointID[@schemeID='EM']",
     }
 
 
@@ -65,7 +66,6 @@ def _ubl(kind: str) -> dict[str, str]:
         "payable": f"{total}/cbc:PayableAmount",  # BT-115
         "means": "cac:PaymentMeans/cbc:PaymentMeansCode",  # BT-81
         "iban": "cac:PaymentMeans/cac:PayeeFinancialAccount/cbc:ID",  # BT-84
-        "mandate": "cac:PaymentMeans/cac:PaymentMandate/cbc:ID",  # BT-89
         "preceding": "cac:BillingReference/cac:InvoiceDocumentReference/cbc:ID",  # BT-25
         **_ubl_party("seller", "AccountingSupplierParty"),  # BG-4
         **_ubl_party("buyer", "AccountingCustomerParty"),  # BG-7
@@ -85,7 +85,6 @@ CII: Final = {
     "means": f"{_MEANS}/ram:TypeCode",
     "iban": f"{_MEANS}/ram:PayeePartyCreditorFinancialAccount/ram:IBANID"
     f" | {_MEANS}/ram:PayeePartyCreditorFinancialAccount/ram:ProprietaryID",
-    "mandate": f"{_TERMS}/ram:DirectDebitMandateID",
     "preceding": f"{_SETTLED}/ram:InvoiceReferencedDocument/ram:IssuerAssignedID",
     **_cii_party("seller", "SellerTradeParty"),
     **_cii_party("buyer", "BuyerTradeParty"),

@@ -1,0 +1,277 @@
+"""Save electronic invoices as invoices of a company and a customer that exist, or refuse them with a reason."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final, Literal
+
+import stdnum.fr.siren
+
+from operations.acting import acting
+from operations.holds import hold
+from operations.invoices import issue, update
+from store import companies, einvoices, invoices, settings
+from workflow.einvoices import CORRECTIONS, EInvoice, chased
+from workflow.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from datetime import date
+
+    from operations.einvoices.read import Read
+    from store.companies import Company
+    from store.connection import Connection
+    from store.einvoices import Buyer, DueFrom
+    from store.invoices import LockedInvoice
+
+Matched = Literal["number", "name", "said"]
+Became = Literal["new", "changed", "unchanged", "refused"]
+
+LARGEST_IMPORT: Final = 1000
+_LONGEST_REASON: Final = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Imported:
+    """What one file became. `customer` was `matched` by number, by name, or said; `notices`: to be looked at."""
+
+    file: str
+    became: Became
+    einvoice: EInvoice | None
+    refused: str = ""
+    company: str | None = None
+    customer: str | None = None
+    customer_name: str | None = None
+    matched: Matched | None = None
+    due_on: date | None = None
+    due_from: DueFrom | None = None
+    held: str = ""
+    notices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Place:
+    """Where an invoice goes: whose it is, to whom it went, and what it then is."""
+
+    company: Company
+    buyer: Buyer
+    matched: Matched
+    due_on: date | None
+    due_from: DueFrom | None
+    notices: list[str] = field(default_factory=list)
+
+
+def import_files(
+    conn: Connection,
+    files: Sequence[Read],
+    *,
+    company: str | None = None,
+    customer: str | None = None,
+    dry_run: bool,
+    by: str,
+    progress: Callable[[int, int], object] = lambda _done, _all: None,
+) -> list[Imported]:
+    """Save what can be saved, each file by itself; the same files again change nothing. A dry run is taken back whole.
+
+    `company` and `customer` say whose and to whom all of them are. Raises InvalidInput for an unknown company.
+    """
+    if len(files) > LARGEST_IMPORT:
+        raise InvalidInput(
+            field="files", value=len(files), reason=f"are more than {LARGEST_IMPORT}: take some at a time"
+        )
+    sellers = list(companies.companies(conn).values())
+    if company is not None:
+        sellers = [one for one in sellers if one.code == company]
+    done = []
+    with conn.transaction(force_rollback=dry_run):
+        for number, one in enumerate(files):
+            progress(number, len(files))
+            done.append(_import(conn, one, sellers, named=company is not None, customer=customer, by=by))
+    return done
+
+
+def _import(
+    conn: Connection, read: Read, sellers: Sequence[Company], *, named: bool, customer: str | None, by: str
+) -> Imported:
+    said = read.einvoice
+    if said is None:
+        return Imported(file=read.file, became="refused", einvoice=None, refused=read.refused)
+    try:
+        verdict, why = chased(said)
+        if verdict == "never":
+            raise _refused(why)
+        place = _placed(conn, said, sellers, named=named, customer=customer)
+        today = place.company.day(settings.read(conn).business_now)
+        with acting(conn, by=by, because=f"electronic invoice {read.file}", today=today):
+            became = _save(conn, read, said, place, held=why, by=by, today=today)
+    except InvalidInput as error:
+        refused = error.reason if error.field == "einvoice" else str(error)
+        return Imported(file=read.file, became="refused", einvoice=said, refused=refused)
+    return Imported(
+        file=read.file,
+        became=became,
+        einvoice=said,
+        company=place.company.code,
+        customer=place.buyer.number,
+        customer_name=place.buyer.name,
+        matched=place.matched,
+        due_on=place.due_on,
+        due_from=place.due_from,
+        held=why,
+        notices=(*said.oddities, *place.notices),
+    )
+
+
+def _refused(reason: str) -> InvalidInput:
+    return InvalidInput(field="einvoice", value=None, reason=reason)
+
+
+def _placed(
+    conn: Connection, said: EInvoice, sellers: Sequence[Company], *, named: bool, customer: str | None
+) -> _Place:
+    company = _seller(said, sellers, named=named)
+    buyer, matched = _buyer(conn, said, customer)
+    notices = []
+    if _plain(buyer.name) != _plain(said.buyer.name):
+        notices.append(f"customer {buyer.number} is {buyer.name}, the invoice is to {said.buyer.name}")
+    if said.buyer.email and not buyer.reachable:
+        notices.append(f"customer {buyer.number} has no mail address here; the invoice gives {said.buyer.email}")
+    due_on = said.due_on
+    due_from: DueFrom | None = "invoice" if due_on else None
+    if due_on is None and buyer.payment_terms_days is not None:
+        due_on, due_from = said.issued_on + timedelta(days=buyer.payment_terms_days), "customer"
+        notices.append(f"due by the terms agreed with customer {buyer.number}: {buyer.payment_terms_days} days")
+    elif due_on is None:
+        terms = f": {' '.join(said.terms.split())}" if said.terms else ""
+        notices.append(f"has no due date, so it is never chased until it is given one{terms}")
+    return _Place(company=company, buyer=buyer, matched=matched, due_on=due_on, due_from=due_from, notices=notices)
+
+
+def _seller(said: EInvoice, sellers: Sequence[Company], *, named: bool) -> Company:
+    """The company that issued it: by its SIREN, else by its account or name where no SIREN says another thing."""
+    numbers = _sirens(said)
+    others = f"{said.seller.name}{f' (SIREN {min(numbers)})' if numbers else ''}"
+    found = [one for one in sellers if one.siren in numbers]
+    if not found:
+        free = [one for one in sellers if not (one.siren and numbers)]
+        found = (
+            free
+            if named
+            else [one for one in free if one.iban and one.iban == said.iban]
+            or [one for one in free if _plain(one.name) == _plain(said.seller.name)]
+        )
+    if len(found) == 1:
+        return found[0]
+    if named:
+        raise _refused(f"was issued by {others}, not by that company")
+    if found:
+        codes = ", ".join(one.code for one in found)
+        raise _refused(f"was issued by {others}, which may be any of {codes}: say which, --company")
+    raise _refused(f"was issued by {others}, none of the companies here: give its SIREN, or say --company")
+
+
+def _sirens(said: EInvoice) -> set[str]:
+    """The SIREN among the seller's numbers: by itself, within a SIRET, or behind a French VAT number's key."""
+    found = set()
+    for number in (*said.seller.ids, said.seller.vat or ""):
+        plain = "".join(number.split())
+        shaped = re.fullmatch(r"(?:FR[0-9A-Z]{2})?([0-9]{9})(?:[0-9]{5})?", plain)
+        if shaped and stdnum.fr.siren.is_valid(shaped[1]):
+            found.add(shaped[1])
+    return found
+
+
+def _buyer(conn: Connection, said: EInvoice, customer: str | None) -> tuple[Buyer, Matched]:
+    """The customer it went to: as said, else by any number that it gives, else by the name alone."""
+    matched: Matched
+    if customer is not None:
+        found, matched = einvoices.buyers_by_number(conn, [customer]), "said"
+    else:
+        numbers = [*said.buyer.ids, *([said.buyer.vat] if said.buyer.vat else [])]
+        found, matched = einvoices.buyers_by_number(conn, numbers), "number"
+        if not found:
+            found, matched = einvoices.buyers_by_name(conn, said.buyer.name), "name"
+    if not found:
+        numbered = f" ({', '.join(said.buyer.ids[:3])})" if said.buyer.ids else ""
+        raise _refused(
+            f"is to {said.buyer.name}{numbered}, no customer here: import that customer first, or say --customer"
+        )
+    if len(found) > 1:
+        several = ", ".join(one.number for one in found)
+        raise _refused(f"is to {said.buyer.name}, which may be any of {several}: say which, --customer")
+    return found[0], matched
+
+
+def _save(conn: Connection, read: Read, said: EInvoice, place: _Place, *, held: str, by: str, today: date) -> Became:
+    code = place.company.code
+    if said.type_code in CORRECTIONS:
+        _check_corrected(conn, said, code)
+    known = invoices.lock(conn, code, [said.number])
+    if known:
+        changed = _complete(conn, known[0], said, place, by=by, today=today)
+        invoice_id = known[0].id
+    else:
+        changed = True
+        invoice_id = issue(
+            conn,
+            company=code,
+            customer=place.buyer.number,
+            number=said.number,
+            total=said.payable,
+            currency=said.currency,
+            issued_on=said.issued_on,
+            due_on=place.due_on,
+            factored=said.factored,
+            by=by,
+            today=today,
+        )
+        if held:
+            hold(conn, company=code, invoice=said.number, because=held, by=by, today=today)
+    changed |= _keep(conn, invoice_id, read, place)
+    note = einvoices.Note(format=said.format, type_code=said.type_code, terms=said.terms, due_from=place.due_from)
+    changed |= einvoices.save(conn, invoice_id, note)
+    return "changed" if known and changed else "unchanged" if known else "new"
+
+
+def _check_corrected(conn: Connection, said: EInvoice, code: str) -> None:
+    """A corrected invoice stands instead of another: both are never chased."""
+    for other in invoices.lock(conn, code, said.preceding):
+        if other.commercial_state != "cancelled" and other.balance > 0:
+            raise _refused(f"corrects {other.number}, which is {other.commercial_state} here: cancel that one first")
+
+
+def _complete(conn: Connection, known: LockedInvoice, said: EInvoice, place: _Place, *, by: str, today: date) -> bool:
+    """Give an invoice that is here already the due date that it lacks. Whatever differs is refused, and for a person.
+
+    Its total is the payable amount, or the whole sum where what was paid before is told as payments.
+    """
+    if (known.customer, known.currency) != (place.buyer.number, said.currency):
+        raise _refused(f"is here already, for customer {known.customer} in {known.currency}")
+    if known.total not in (said.payable, said.total):
+        raise _refused(f"is here already with a total of {known.total}: correct one or the other")
+    if known.due_on is None and place.due_on is not None:
+        return update(conn, company=place.company.code, number=said.number, due_on=place.due_on, by=by, today=today)
+    if place.due_from == "invoice" and known.due_on != place.due_on:
+        raise _refused(f"is here already, due on {known.due_on}: correct one or the other")
+    return False
+
+
+def _keep(conn: Connection, invoice_id: int, read: Read, place: _Place) -> bool:
+    """Keep the document as the invoice's original, unless it has another. False where nothing is new."""
+    sha256 = hashlib.sha256(read.content).digest()
+    kept = einvoices.original(conn, invoice_id)
+    if kept is not None:
+        if kept != sha256:
+            place.notices.append("the invoice has another original, which stays")
+        return False
+    pdf = read.content.startswith(b"%PDF-")
+    media_type, ending = ("application/pdf", ".pdf") if pdf else ("application/xml", ".xml")
+    name = read.file if read.file.lower().endswith(ending) else f"{read.file}{ending}"
+    return invoices.attach(conn, invoice_id, sha256=sha256, content=read.content, name=name, media_type=media_type)
+
+
+def _plain(name: str) -> str:
+    return " ".join(name.casefold().split())
