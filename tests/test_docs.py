@@ -9,9 +9,11 @@ import pytest
 from letters.variables import VARIABLES as TEMPLATE_VARIABLES
 from letters.variables import Doc
 from scripts.main import COMMANDS
+from workers.evidence import CHANNELS
 from workers.settings import VARIABLES as SETTINGS
 from workers.settings import Settings
 from workflow.decision import REASONS
+from workflow.doubt import POLICIES
 from workflow.filter_grammar import Field
 from workflow.filters import FIELDS
 from workflow.machine import diagram
@@ -51,6 +53,11 @@ def test_every_template_variable_is_in_the_readme(name: str, doc: Doc) -> None:
 @pytest.mark.parametrize("name", [f.name for f in fields(Rule) if f.init])
 def test_every_field_of_a_rule_is_in_the_readme(name: str) -> None:
     assert f"`{name}`" in README
+
+
+@pytest.mark.parametrize("word", [*POLICIES, *CHANNELS, "key_header", "key_hours"])
+def test_every_policy_and_place_of_evidence_is_in_the_readme(word: str) -> None:
+    assert re.search(rf"`{word}`|\b(kind|doubt_policy): {word}\b|^    {word}: ", README, re.MULTILINE)
 
 
 def test_the_readme_names_nothing_that_is_not_there() -> None:
