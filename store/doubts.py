@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
     from store.connection import Connection
 
+# How many attempts, before and after a mail's, are gone through for mails of its account.
+_MOST_ATTEMPTS = 5000
+
 _LOOK = """
 UPDATE reminders SET not_before = clock_timestamp() + make_interval(secs => %(again_s)s::float8)
  WHERE id = ANY(ARRAY(SELECT r.id FROM reminders r
@@ -42,26 +45,44 @@ SELECT r.id, r.fence, r.company_id, v.account_id, r.recipient, r.message_id, r.a
  ORDER BY v.account_id, r.armed_at, r.id
 """
 _LETTERS = "SELECT letter FROM mails WHERE reminder_id = %(reminder_id)s ORDER BY fence LIMIT 100"
-# Only what a server's own 2xx ended bears witness. A run that was closed before holds none that left later.
+# Attempts are numbered as they are made: where an instant lies among them is found by halving, since nothing else is
+# written about a mail that could be searched by time.
+_POSITION = """
+WITH RECURSIVE halved (low, high) AS (
+    SELECT 0::bigint, coalesce((SELECT max(id) FROM attempts WHERE id > 0), 0) + 1
+    UNION ALL
+    SELECT CASE WHEN early THEN middle + 1 ELSE low END, CASE WHEN early THEN high ELSE middle END
+      FROM (SELECT low, high, (low + high) / 2 AS middle,
+                   (SELECT t.at FROM attempts t WHERE t.id >= (low + high) / 2 ORDER BY t.id LIMIT 1)
+                       < %(at)s::timestamptz AS early
+              FROM halved WHERE low < high) AS half
+)
+SELECT low FROM halved WHERE low >= high
+"""
+# Only what a server's own 2xx ended bears witness.
+_FOLLOWING = """
+SELECT reminder_id FROM (SELECT reminder_id, step FROM attempts WHERE id >= %(position)s::bigint
+                          ORDER BY id LIMIT %(most)s) AS t WHERE step = 'accepted'
+UNION
+SELECT reminder_id FROM (SELECT reminder_id, step FROM attempts WHERE id >= %(position)s::bigint
+                          ORDER BY id DESC LIMIT %(most)s) AS t WHERE step = 'accepted'
+"""
+_PRECEDING = """
+SELECT CASE step WHEN 'accepted' THEN reminder_id END FROM attempts WHERE id < %(position)s::bigint
+ ORDER BY id DESC LIMIT %(most)s
+"""
 _AFTER = """
 SELECT r.message_id, r.recipient, r.armed_at
-  FROM runs n
-  JOIN rule_versions v ON v.rule_id = n.rule_id AND v.version = n.rule_version
-  JOIN reminders r ON r.run_id = n.id
- WHERE v.account_id = %(account_id)s AND (n.closed_at IS NULL OR n.closed_at >= %(at)s::timestamptz)
-   AND r.state = 'sent' AND r.armed_at >= %(at)s::timestamptz
-   AND EXISTS (SELECT FROM attempts t WHERE t.reminder_id = r.id AND t.step = 'accepted')
+  FROM reminders r JOIN rule_versions v ON v.rule_id = r.rule_id AND v.version = r.rule_version
+ WHERE r.id = ANY(%(ids)s::bigint[]) AND v.account_id = %(account_id)s AND r.state = 'sent'
+   AND r.armed_at >= %(at)s::timestamptz
  ORDER BY r.armed_at LIMIT %(limit)s
 """
 _BEFORE = """
 SELECT r.message_id, r.recipient, r.armed_at
-  FROM (SELECT n.id FROM runs n JOIN rule_versions v ON v.rule_id = n.rule_id AND v.version = n.rule_version
-         WHERE v.account_id = %(account_id)s AND n.opened_at < %(at)s::timestamptz
-           AND (n.closed_at IS NULL OR n.closed_at >= %(since)s::timestamptz)
-         ORDER BY n.id DESC LIMIT 20) AS n
-  JOIN reminders r ON r.run_id = n.id
- WHERE r.state = 'sent' AND r.armed_at < %(at)s::timestamptz AND r.armed_at >= %(since)s::timestamptz
-   AND EXISTS (SELECT FROM attempts t WHERE t.reminder_id = r.id AND t.step = 'accepted')
+  FROM reminders r JOIN rule_versions v ON v.rule_id = r.rule_id AND v.version = r.rule_version
+ WHERE r.id = ANY(%(ids)s::bigint[]) AND v.account_id = %(account_id)s AND r.state = 'sent'
+   AND r.armed_at < %(at)s::timestamptz AND r.armed_at >= %(since)s::timestamptz
  ORDER BY r.armed_at DESC LIMIT %(limit)s
 """
 _LEAVE = """
@@ -182,18 +203,36 @@ def letters(conn: Connection, reminder_id: int) -> list[bytes]:
 
 
 def witnesses_after(conn: Connection, account_id: int, at: datetime, *, limit: int) -> list[Witness]:
-    """The account's first mails whose dots left at that instant or later."""
+    """Mails of the account whose dots left at that instant or later, of those just after it and the latest."""
+    found = conn.execute(_FOLLOWING, {"position": _position(conn, at), "most": _MOST_ATTEMPTS})
+    parameters = {"ids": [row[0] for row in found], "account_id": account_id, "at": at, "limit": limit}
     with conn.cursor(row_factory=class_row(Witness)) as cursor:
-        return cursor.execute(_AFTER, {"account_id": account_id, "at": at, "limit": limit}).fetchall()
+        return cursor.execute(_AFTER, parameters).fetchall()
 
 
 def witnesses_before(
     conn: Connection, account_id: int, at: datetime, *, since: datetime | None, limit: int
-) -> list[Witness]:
-    """The account's last mails whose dots left before that instant, and not before `since`; the latest first."""
-    parameters = {"account_id": account_id, "at": at, "since": since or "-infinity", "limit": limit}
+) -> tuple[list[Witness], bool]:
+    """The account's last mails whose dots left before that instant, and not before `since`; the latest first.
+
+    And whether these are all: with none, there may be some too far back to be found.
+    """
+    rows = conn.execute(_PRECEDING, {"position": _position(conn, at), "most": _MOST_ATTEMPTS}).fetchall()
+    parameters = {
+        "ids": [row[0] for row in rows if row[0] is not None],
+        "account_id": account_id,
+        "at": at,
+        "since": since or "-infinity",
+        "limit": limit,
+    }
     with conn.cursor(row_factory=class_row(Witness)) as cursor:
-        return cursor.execute(_BEFORE, parameters).fetchall()
+        return cursor.execute(_BEFORE, parameters).fetchall(), len(rows) < _MOST_ATTEMPTS
+
+
+def _position(conn: Connection, at: datetime) -> int:
+    """The number of the first attempt made at that instant or later."""
+    row = conn.execute(_POSITION, {"at": at}).fetchone()
+    return int(row[0]) if row else 0
 
 
 def leave(

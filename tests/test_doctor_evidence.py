@@ -13,7 +13,7 @@ from operations.run import run_by_hand
 from scripts.sink import Sink
 from store import companies
 from store.connection import connect
-from tests.chasing import committed_chase, decide_run, one, send_all
+from tests.chasing import committed_chase, decide_run, long_ago, one, send_all
 from tests.imap_server import ImapServer
 from tests.postfix import PostfixLog
 from tests.test_doctor import machine
@@ -52,7 +52,7 @@ class Desk:
         send_all(self.url, run_id)
         with connect(self.url) as conn:
             conn.execute("UPDATE reminders SET armed_at = armed_at - interval '10 minutes'")
-            conn.execute("UPDATE runs SET opened_at = opened_at - interval '10 minutes'")
+            long_ago(conn, int(str(one(conn, "SELECT id FROM reminders"))), 10)
             return str(one(conn, "SELECT message_id FROM reminders WHERE state = 'sent'"))
 
     def found(self, language: Language = "en") -> Finding:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from scripts.sink_dialogue import Step
     from store.connection import Connection, Pool
+    from store.people import UserRole
 
 CLAIRE, MARIE, PAUL = "claire@nord.example", "marie@nord.example", "paul@nord.example"
 
@@ -50,7 +51,8 @@ class Desk:
         self.server = server
         self.pool = connections
         with connect(url) as conn:
-            for login, role in (("claire", "administrator"), ("paul", "reader")):
+            roles: dict[str, UserRole] = {"claire": "administrator", "paul": "reader"}
+            for login, role in roles.items():
                 save_user(
                     conn, login=login, name=login, email=f"{login}@nord.example", role=role,
                     language="en" if login == "claire" else "fr", by="system",

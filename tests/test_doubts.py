@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from operations.resolve import Answer as Answered
     from store.connection import Connection, Pool
     from store.rules import SavedRule
 
@@ -101,9 +102,9 @@ class Desk:
             conn.execute("UPDATE reminders SET lease_until = now() - interval '1 s' WHERE state = 'armed'")
             assert outcomes.doubt_lapsed(conn) == (1 if answer else 0)
 
-    def send_again_by_hand(self, reminder: int) -> None:
+    def resolve_by_hand(self, reminder: int, answer: Answered = "send again") -> None:
         with connect(self.url) as conn:
-            resolve(conn, reminder, "send again", because="asked", quarantine_s=0, dry_run=False, by="user:marie")
+            resolve(conn, reminder, answer, because="asked", quarantine_s=0, dry_run=False, by="user:marie")
 
     def settle(self, settings: Settings = AT_ONCE) -> int:
         """All policies look now."""
@@ -198,6 +199,20 @@ def test_a_log_that_stands_still_proves_nothing(desk: Desk) -> None:
     assert desk.stands(reminder) == ("in_doubt", "nothing_later")
 
 
+def test_a_mail_that_left_within_the_quarantine_proves_nothing_of_what_came_after_it(desk: Desk) -> None:
+    desk.by_evidence()
+    desk.another()
+    reminder = desk.doubtful()
+    within = desk.another()
+    with connect(desk.url) as conn:
+        conn.execute("UPDATE reminders SET armed_at = armed_at - interval '2 h'")
+        conn.execute("UPDATE reminders SET armed_at = armed_at + interval '20 min' WHERE message_id = %s", [within])
+    assert desk.settle(PATIENT) == 0
+    assert desk.stands(reminder) == ("in_doubt", "nothing_later")
+    desk.another()
+    assert desk.settle(PATIENT) == 1
+
+
 def test_a_log_that_lost_the_mails_beside_it_proves_nothing(desk: Desk) -> None:
     desk.by_evidence()
     desk.another()
@@ -206,6 +221,28 @@ def test_a_log_that_lost_the_mails_beside_it_proves_nothing(desk: Desk) -> None:
     desk.another()
     assert desk.settle() == 0
     assert desk.stands(reminder) == ("in_doubt", "nothing_earlier")
+
+
+def test_where_the_mails_before_it_are_too_far_back_nothing_is_proven(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk.by_evidence()
+    desk.another()
+    with connect(desk.url) as conn:
+        conn.execute("INSERT INTO attempts (reminder_id, fence, step) SELECT id, 1, 'deferred' FROM reminders")
+    reminder = desk.doubtful()
+    desk.another()
+    monkeypatch.setattr(stored, "_MOST_ATTEMPTS", 1)
+    assert desk.settle() == 0
+    assert desk.stands(reminder) == ("in_doubt", "nothing_earlier")
+
+
+def test_an_accounts_first_mail_has_none_before_it(desk: Desk) -> None:
+    desk.by_evidence()
+    reminder = desk.doubtful()
+    desk.another()
+    assert desk.settle() == 1
+    assert desk.stands(reminder)[0] == "due"
 
 
 def test_a_missing_log_settles_nothing(desk: Desk) -> None:
@@ -269,7 +306,8 @@ def test_a_mail_about_an_invoice_paid_meanwhile_is_looked_for_again_and_then_lef
     assert len(desk.sink.mails()) == 2
 
 
-def test_a_person_who_was_faster_is_obeyed(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("answer", ["send again", "arrived"])
+def test_a_person_who_was_faster_is_obeyed(desk: Desk, monkeypatch: pytest.MonkeyPatch, answer: Answered) -> None:
     desk.by_evidence()
     desk.another()
     desk.doubtful()
@@ -278,7 +316,7 @@ def test_a_person_who_was_faster_is_obeyed(desk: Desk, monkeypatch: pytest.Monke
 
     def settled_meanwhile(conn: Connection, reminder_id: int, *, lock: bool) -> object:
         monkeypatch.setattr(resolutions, "read", read)
-        desk.send_again_by_hand(reminder_id)
+        desk.resolve_by_hand(reminder_id, answer)
         return read(conn, reminder_id, lock=lock)
 
     monkeypatch.setattr(resolutions, "read", settled_meanwhile)
@@ -385,6 +423,6 @@ def test_a_person_who_sends_again_is_not_counted(desk: Desk) -> None:
     desk.account(doubt_policy="resend")
     reminder = desk.doubtful()
     for _ in range(MOST_AGAIN):
-        desk.send_again_by_hand(reminder)
+        desk.resolve_by_hand(reminder)
         desk.send(reminder, LOST)
     assert desk.settle() == 1

@@ -21,6 +21,7 @@ from store import (
     breakers,
     claims,
     companies,
+    doubts,
     effects,
     facts,
     feedback,
@@ -190,7 +191,7 @@ def _walked(plan: str) -> Iterator[str]:
     lines = plan.splitlines()
     for line, following in zip(lines, [*lines[1:], ""], strict=True):
         scan = re.search(r"Index (?:Only )?Scan (?:Backward )?using (\w+) on (\w+)", line)
-        if scan and "Index Cond" not in following and not scan[1].endswith(("_open", "_due", "_leased")):
+        if scan and "Index Cond" not in following and not scan[1].endswith(("_open", "_due", "_leased", "_in_doubt")):
             yield scan[2]
 
 
@@ -344,6 +345,27 @@ def test_the_sweep_reads_what_is_open_alone(explained: Explained) -> None:
     outcomes.doubt_lapsed(conn)
     explained._conn.execute("UPDATE rules SET held_because = 'text', held_at = now() - interval '2 days'")  # noqa: SLF001
     assert outcomes.cancel_long_held(conn, dict.fromkeys(companies.companies(conn), date(2026, 11, 24))) == 100
+    assert explained.scanned() == set()
+
+
+def test_a_policy_reads_what_is_in_doubt_alone(explained: Explained) -> None:
+    conn = conn_of(explained)
+    plain = explained._conn  # noqa: SLF001
+    plain.execute(
+        "UPDATE reminders SET state = 'in_doubt', armed_at = now(), recipient = 'a@client.example'"
+        " WHERE id = (SELECT max(id) FROM reminders WHERE state = 'due')"
+    )
+    plain.execute("UPDATE mail_accounts SET doubt_policy = 'resend'")
+    (found,) = doubts.to_look_at(conn, again_s=60, limit=100)
+    doubts.letters(conn, found.id)
+    doubts.witnesses_after(conn, found.account_id, found.armed_at, limit=5)
+    doubts.witnesses_before(conn, found.account_id, found.armed_at, since=None, limit=5)
+    doubts.leave(conn, found.id, found.fence, reason="quarantine", look_s=60, alert_at=None)
+    plain.execute("UPDATE reminders SET alert_at = now() WHERE state = 'in_doubt'")
+    (alert,) = doubts.to_alert(conn, after_s=900, again_s=300, limit=100)
+    doubts.readers(conn, [alert.id])
+    doubts.alerted(conn, [alert.id])
+    doubts.standing(conn, after_s=900)
     assert explained.scanned() == set()
 
 

@@ -111,6 +111,15 @@ def mail(conn: Connection) -> Mail:
     return Mail(conn)
 
 
+def test_a_mail_sent_again_under_a_key_is_not_armed_once_the_key_may_be_forgotten(mail: Mail) -> None:
+    mail.conn.execute("UPDATE reminders SET again_until = clock_timestamp() + interval '1 min'")
+    mail.conn.commit()
+    assert mail.arm().armed == {mail.key}
+    mail.conn.execute("UPDATE reminders SET state = 'claimed', again_until = clock_timestamp() - interval '1 ms'")
+    mail.conn.commit()
+    assert mail.arm().withdrawn == {mail.key}
+
+
 @contextmanager
 def holding(url: str, query: str) -> Generator[None]:
     """Somebody else's transaction that has this row."""

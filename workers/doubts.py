@@ -48,13 +48,17 @@ _NEAR = timedelta(hours=1)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Case:
-    """A mail in doubt with what its account's policy asks about; `quote`: the words of the trace that it left."""
+    """A mail in doubt with what its account's policy asks about; `quote`: the words of the trace that it left.
+
+    `before` and `after`: mails that left beside it; `reaches_back`: where there are none before it, there never were.
+    """
 
     one: InDoubt
     account: Account
     doubt: Doubt
     before: tuple[Witness, ...] = ()
     after: tuple[Witness, ...] = ()
+    reaches_back: bool = False
     evidence: Evidence | None = None
     key: Key | None = None
     quote: str = ""
@@ -95,10 +99,12 @@ def _case(conn: Connection, one: InDoubt, account: Account, settings: Settings) 
     match account.doubt_policy:
         case "evidence":
             free_at = one.armed_at + timedelta(seconds=settings.quarantine_s)
-            before = doubts.witnesses_before(conn, account.id, one.first_armed_at, since=changed_at, limit=_NEIGHBOURS)
+            before, all_of_them = doubts.witnesses_before(
+                conn, account.id, one.first_armed_at, since=changed_at, limit=_NEIGHBOURS
+            )
             near = [each for each in before if one.first_armed_at - each.armed_at <= _NEAR] or before[:1]
             after = doubts.witnesses_after(conn, account.id, free_at, limit=_NEIGHBOURS)
-            return replace(case, before=tuple(near), after=tuple(after))
+            return replace(case, before=tuple(near), after=tuple(after), reaches_back=bool(near) or all_of_them)
         case "provider_key":
             wanted = (account.key_header, idempotency_key(one.message_id))
             kept = [key_of(read_stored(letter)) for letter in doubts.letters(conn, one.id)]
@@ -148,7 +154,7 @@ def _shown(case: _Case, traces: dict[str, Trace]) -> _Case:
     trace = traces.get(case.one.message_id)
     shown = Evidence(
         shows=trace.status if trace else "nothing",
-        earlier=all(each.message_id in traces for each in case.before),
+        earlier=case.reaches_back and all(each.message_id in traces for each in case.before),
         later=any(each.message_id in traces for each in case.after),
     )
     return replace(case, evidence=shown, quote=trace.quote if trace else "")

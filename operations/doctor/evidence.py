@@ -32,7 +32,7 @@ def channel(url: str, account: Account, language: Language = "en") -> Iterator[F
     with connect(url) as conn:
         health.be_brief(conn)
         now = stored.database_now(conn)
-        last = doubts.witnesses_before(conn, account.id, now - _FRESH, since=None, limit=_LAST)
+        last, _ = doubts.witnesses_before(conn, account.id, now - _FRESH, since=None, limit=_LAST)
     wanted = {one.message_id: one.recipient for one in last}
     try:
         traces = evidence.look(place, wanted, min((one.armed_at for one in last), default=now))
