@@ -47,7 +47,7 @@ __all__ = ["prepared", "world"]  # fixtures
 EXIT_CODES: Final = {0, 1, 2, 3}
 TRIES: Final = 20
 # They run until they are stopped, or for minutes: only what they make of their arguments is tried.
-PARSED_ONLY: Final = {"up", "worker", "scheduler", "sink", "demo"}
+PARSED_ONLY: Final = {"up", "worker", "scheduler", "sink", "demo", "web"}
 # They have a database of their own, or none.
 WITHOUT_DATABASE: Final = {"bounces", "backup", "restore"}
 
