@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from operations.acting import sensible_day
 from operations.lookup import find_rule
 from operations.rules import may_run, require_may_run
-from store import companies, facts, freshness, histories, rules, settings
+from store import companies, einvoices, facts, freshness, histories, rules, settings
 from workflow.decision import decide_customer
 from workflow.errors import InvalidInput
 from workflow.filters import clauses, matches
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from store.companies import Company
     from store.connection import Connection
+    from store.einvoices import Note
     from store.histories import Attempt, Change, Feedback, PastReminder, PastRun, Payment
     from store.lookups import FoundInvoice
     from store.rules import SavedRule
@@ -73,11 +74,15 @@ class RuleExplanation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explanation:
-    """Everything about one invoice. `credit_note`: it is one, and no rule ever looks at it."""
+    """Everything about one invoice. `credit_note`: it is one, and no rule ever looks at it.
+
+    `einvoice`: what its electronic invoice said, where there was one.
+    """
 
     invoice: InvoiceFacts
     today: date
     credit_note: bool
+    einvoice: Note | None
     rules: tuple[RuleExplanation, ...]
     runs: tuple[PastRun, ...]
     reminders: tuple[PastReminder, ...]
@@ -104,6 +109,7 @@ def explain(
         invoice=invoice,
         today=today,
         credit_note=histories.kind(conn, found.id) == "credit_note",
+        einvoice=einvoices.note(conn, found.id),
         rules=tuple(_before(conn, one, company, today, invoice_id=found.id, together=together) for one in asked),
         runs=tuple(histories.past_runs(conn, found.id)),
         reminders=tuple(past),

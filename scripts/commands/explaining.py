@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from operations.explain import ChainLink, Explanation, RuleExplanation
+    from store.einvoices import Note
     from store.histories import Change, Feedback
     from workflow.facts import Language
     from workflow.feedback import FeedbackKind
@@ -92,6 +93,7 @@ def _json(found: Explanation, lang: Language) -> dict[str, Any]:
         "invoice": found.invoice,
         "today": found.today,
         "credit_note": found.credit_note,
+        "einvoice": found.einvoice,
         "rules": [
             {
                 "id": one.rule.id,
@@ -150,6 +152,8 @@ def _invoice(out: Console, found: Explanation) -> None:
         ("dates", f"issued {one.issued_on}, {due}"),
         ("state", f"{one.commercial_state}, level {one.level}{_out(one.state)}, {reminded}"),
     ]
+    if found.einvoice:
+        facts.append(("e-invoice", _einvoice(found.einvoice)))
     if one.tags:
         facts.append(("tags", ", ".join(sorted(one.tags))))
     if one.pause:
@@ -160,6 +164,17 @@ def _invoice(out: Console, found: Explanation) -> None:
     for name, value in facts:
         grid.add_row("", _text(name, "dim"), _text(value))
     out.print(grid)
+
+
+def _einvoice(note: Note) -> str:
+    """Its format, where its due date came from, and its terms of payment."""
+    due = {
+        "invoice": "it gave the due date",
+        "customer": "due by the customer's agreed terms",
+        None: "no due date in it",
+    }
+    terms = f"; its terms: {' '.join(note.terms.split())}" if note.terms else ""
+    return f"{note.format}, type {note.type_code}; {due[note.due_from]}{terms}"
 
 
 def _out(state: str) -> str:
