@@ -54,7 +54,11 @@ UPDATE runs n
    SET state = %(state)s::text, problem = %(problem)s::text, closed_at = now(), hinted_until = '-infinity',
        candidates = coalesce(candidates, 0), reported_at = NULL, supplement = {REPORTED_BEFORE},
        refused_by = %(refused_by)s::text, held_because = NULL, held_at = NULL, oversize = NULL
- WHERE id = %(run_id)s AND state IN ('due', 'open')
+ WHERE id = %(run_id)s AND state = 'due'
+"""
+_KEEP_BACK = """
+UPDATE runs SET held_because = %(because)s::text, held_at = now()
+ WHERE id = %(run_id)s AND state = 'open' AND held_because IS NULL
 """
 # A chunk never splits a customer: all of a customer's rows take the number of the first.
 _CHUNKS = """
@@ -266,6 +270,12 @@ def hold(conn: Connection, run_id: int, size: TooLarge) -> None:
     journal.write(conn, "run", run_id, {"held_because": [None, because]})
 
 
+def keep_back(conn: Connection, run_id: int, because: str) -> None:
+    """Let an open run wait for a person: nothing more of it is decided or leaves, and nothing of it is lost."""
+    if conn.execute(_KEEP_BACK, {"run_id": run_id, "because": because}).rowcount:
+        journal.write(conn, "run", run_id, {"held_because": [None, because]})
+
+
 def last_sizes(conn: Connection, rule_id: int, before: int | None = None) -> list[int]:
     """How many candidates the rule's last runs had, before that one where one is named, the latest first."""
     parameters = {"rule_id": rule_id, "run_id": before, "limit": _LAST_RUNS}
@@ -294,7 +304,7 @@ def undated(conn: Connection, pinned: PinnedRule, today: date) -> Undated:
 def end(
     conn: Connection, run_id: int, *, state: str, problem: str | None = None, refused_by: str | None = None
 ) -> bool:
-    """Refuse or fail a run with the problem; what was reported of it before is reported again. False when it had ended.
+    """Refuse or fail a run that was not opened; what was reported of it before is reported again. False when it was.
 
     `refused_by`: the person who does, None where this instance may not run it.
     """

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from operations.holds import release
 from operations.run import run_by_hand
 from store.connection import connect, pool
 from tests.chasing import committed_chase, one, open_rule, pay
-from tests.trade import invoice
+from tests.trade import TODAY, invoice
 from workers.advance import advance, open_run
 from workers.office import Office
 from workers.settings import Settings
@@ -171,6 +172,20 @@ def test_a_rule_that_cannot_be_read_fails_its_run_and_says_why(run: Run) -> None
     state, problem = run.conn.execute("SELECT state, problem FROM runs").fetchall()[0]
     assert state == "failed"
     assert "tone" in problem
+
+
+def test_a_rule_that_can_be_read_no_longer_keeps_its_run_back_and_loses_nobody(run: Run) -> None:
+    run.open()
+    run.conn.execute('UPDATE rule_versions SET definition = definition || \'{"tone": "firm"}\'')
+    run.office._pinned.clear()  # noqa: SLF001 - another process reads it for the first time
+    assert run.advance() > 0
+    state, because = run.conn.execute("SELECT state, held_because FROM runs").fetchall()[0]
+    assert state == "open"
+    assert "tone" in because
+    run.conn.execute("UPDATE rule_versions SET definition = definition - 'tone'")
+    release(run.conn, run=run.id, because="an upgrade", by="user:marie", today=TODAY)
+    assert run.advance() == 0
+    assert run.mails()
 
 
 def test_a_run_with_nobody_to_remind_is_open_with_no_candidates(run: Run) -> None:

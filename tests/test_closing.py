@@ -545,11 +545,10 @@ def logged(capsys: pytest.CaptureFixture[str]) -> list[dict[str, object]]:
     return [json.loads(line) for line in capsys.readouterr().err.splitlines() if line.startswith("{")]
 
 
-def test_a_run_that_fails_after_its_early_report_has_a_supplement(books: Books) -> None:
+def test_a_held_run_that_fails_once_it_is_released_has_a_supplement(books: Books) -> None:
     books.rule("nadia")
-    run = books.run(candidates=1)
-    books.mail(run, 1, "due")
-    books.later(run, 3)
+    run = books.run(state="due", candidates=1)
+    books.conn.execute("UPDATE runs SET held_because = 'larger than usual', held_at = now()")
     books.work()
     assert runs.end(books.conn, run, state="failed", problem="the rule cannot be read")
     books.work()

@@ -156,6 +156,21 @@ def test_a_text_that_breaks_on_real_values_fails_its_own_mail_alone(
     assert one(conn, "SELECT state FROM invoices WHERE number = 'FA-9'") == "level_0"
 
 
+def test_mails_whose_rule_cannot_be_read_wait_in_a_run_that_is_held(
+    conn: Connection, database_url: str, office: Office
+) -> None:
+    ids = run(conn, database_url)
+    conn.execute('UPDATE rule_versions SET definition = definition || \'{"tone": "firm"}\'')
+    conn.commit()
+    assert prepare(office, ids) == []
+    assert "tone" in str(one(conn, "SELECT held_because FROM runs"))
+    assert one(conn, "SELECT array_agg(DISTINCT state) FROM reminders") == ["due"]
+    conn.execute("UPDATE rule_versions SET definition = definition - 'tone'")
+    assert prepare(office, ids) == [], "a person lets it go"
+    conn.execute("UPDATE runs SET held_because = NULL, held_at = NULL")
+    assert len(prepare(office, ids)) == len(ids)
+
+
 @pytest.mark.parametrize("reference", ["env:NOBODY_SET_THIS", "file:/nowhere/at/all"])
 def test_a_host_that_lacks_the_password_fails_no_mail(
     conn: Connection, database_url: str, office: Office, reference: str

@@ -78,10 +78,10 @@ def advance(office: Office, run_id: int, number: int) -> int:
             return 0
         try:
             pinned = office.pinned(conn, run.rule_id, run.rule_version)
-        except RelanceError as error:
-            reserve.leave(conn, run_id, number, [])
-            runs.end(conn, run_id, state="failed", problem=str(error))
-            return 0
+        except RelanceError as error:  # mails of it may be queued: it must not end while they are
+            runs.keep_back(conn, run_id, str(error))
+            log("run_kept_back", level="error", run=run_id)
+            return len(chunk)
         if pinned.rule.needs_fresh and freshness.stale(conn, pinned.company_id):
             return len(chunk)  # it comes again when they are fresh
         company = companies.companies(conn)[pinned.company_id]

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING, Literal
 
-from store import claims, companies, facts, holds, outcomes, settings
+from store import claims, companies, facts, holds, outcomes, runs, settings
 from store.connection import on_day
 from workers.composing import Wanted, compose
 from workers.log import log
@@ -86,7 +86,11 @@ def _claim(office: Office, ids: Sequence[int]) -> list[Wanted]:
         wanted: list[Wanted] = []
         for group in _by_run(_in_time(conn, claimed, sellers, here)):
             first = group[0]
-            pinned = office.pinned(conn, first.rule_id, first.rule_version)
+            try:
+                pinned = office.pinned(conn, first.rule_id, first.rule_version)
+            except RelanceError as error:
+                _keep_back(conn, group, str(error))
+                continue
             company, account = sellers[first.company_id], servers.accounts[pinned.account_id]
             today = company.day(here.business_now)
             found = _facts(
@@ -140,6 +144,14 @@ def _in_time(
         error = "its provider may have forgotten its idempotency key"
         outcomes.end(conn, one.id, one.fence, state="cancelled", problem="key_expired", error=error, day=day)
     return [one for one in claimed if not one.too_late]
+
+
+def _keep_back(conn: Connection, group: Sequence[Claimed], because: str) -> None:
+    """Give back the mails of a run whose rule cannot be read; the run waits for a person."""
+    for one in group:
+        outcomes.give_back(conn, one.id, one.fence, error=because)
+    runs.keep_back(conn, group[0].run_id, because)
+    log("run_kept_back", level="error", run=group[0].run_id)
 
 
 def _mind_windows(conn: Connection, here: Settings, sellers: Mapping[int, Company], ids: Sequence[int]) -> None:
