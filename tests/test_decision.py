@@ -313,6 +313,7 @@ def test_every_reason_is_said_in_both_languages() -> None:
         "other_recipient",
         "error",
         "stale_payments",
+        "run_refused",
     }
     assert given | elsewhere | {REMINDED} == REASONS.keys()
 
