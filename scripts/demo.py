@@ -128,7 +128,7 @@ def live_through(
         stack.callback(_hold_mails, conn)
         stack.enter_context(_logging(folder / "demo.log"))
         connections = stack.enter_context(pool(settings.database_url, actor="scheduler:demo", size=2))
-        stack.enter_context(working(settings, threads=_THREADS))
+        stack.enter_context(working(settings, threads=_THREADS, idle_ms=20))
         hints = RedisHints(settings.redis_url)
         since = FIRST_DAY - timedelta(days=1)
         for number, day in enumerate(days):
