@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 PAGE_INVOICES = 2_000
 
 _SNAPSHOT = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
+# Between two pages it reckons, for minutes where runs are large and the machine is busy.
+_TAKE_TIME = "SET LOCAL idle_in_transaction_session_timeout = '1h'"
 # closed_at is when its transaction began: what was committed just after the last audit looked may bear a time before.
 _RUNS = """
 SELECT id, rule_id, rule_version, due_at, state, opened_at, closed_at,
@@ -132,8 +134,12 @@ class LastAudit:
 
 
 def one_snapshot(conn: Connection) -> None:
-    """See the database as it is now in all of this transaction, and change nothing. To be said before any query."""
+    """See the database as it is now in all of this transaction, and change nothing. To be said before any query.
+
+    The transaction may rest for an hour between two of its queries.
+    """
     conn.execute(_SNAPSHOT)
+    conn.execute(_TAKE_TIME)
 
 
 def runs(

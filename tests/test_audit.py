@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -300,6 +301,42 @@ def test_a_rule_that_is_off_owes_nothing(books: Books) -> None:
     books.do(lambda conn: deactivate(conn, rule=RULE, by=MARIE, now=NOW))
     books.do(lambda conn: settings.set_clock(conn, LATER))
     assert (books.audit().rules, books.found()) == (0, [])
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        lambda conn: holds.hold(conn, rule=RULE, because="text", by=MARIE),
+        lambda conn: deactivate(conn, rule=RULE, by=MARIE, now=NOW),
+    ],
+    ids=["held", "deactivated"],
+)
+def test_what_a_rule_missed_before_it_was_held_or_deactivated_is_found(
+    books: Books, act: Callable[[Connection], object]
+) -> None:
+    test_an_invoice_that_a_run_did_not_look_at_is_missing(books)
+    books.do(act)
+    books.do(lambda conn: settings.set_clock(conn, LATER + timedelta(days=1)))
+    assert books.found() == [("missing", ("FA-2",))], "and no run is missed that was not to be made"
+
+
+def test_a_balance_is_checked_where_no_rule_is_active(books: Books) -> None:
+    books.do(lambda conn: deactivate(conn, rule=RULE, by=MARIE, now=NOW))
+    books.sql("UPDATE invoices SET balance = 50.40 WHERE number = 'FA-2'")
+    looked = books.audit()
+    assert [(each.kind, each.company, each.invoices) for each in looked.findings] == [("balance", "NORD", ("FA-2",))]
+
+
+def test_an_audit_may_reckon_for_longer_than_other_transactions_may_rest(books: Books) -> None:
+    with connect(books.url) as conn:
+        conn.execute("SET idle_in_transaction_session_timeout = '50ms'")
+        conn.commit()
+        audits.one_snapshot(conn)
+        time.sleep(0.3)
+        assert audits.tag_titles(conn) is not None
+        conn.rollback()
+        limit = one(conn, "SHOW idle_in_transaction_session_timeout")
+        assert limit == "50ms", "the next transaction on this connection may not"
 
 
 # ---------------------------------------------------------------- once a day, and for a person

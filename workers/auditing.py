@@ -66,7 +66,9 @@ def audit(
     grace: timedelta = GRACE,
     margin: timedelta = MARGIN,
 ) -> Audit:
-    """Go through the active rules' instants after `since` (by default of the last seven days), up to `grace` ago.
+    """Go through the rules' instants after `since` (by default of the last seven days), up to `grace` ago.
+
+    Of a rule that is held or not active by now no instant is missed, but what its runs did is looked at.
 
     What an earlier audit could not know yet is looked at again: runs that have not ended, held ones among them, and
     those that ended after `ended_since`, an instant of the machine's clock.
@@ -145,8 +147,8 @@ class _Look:
         self._watch()
 
     def result(self) -> Audit:
-        for company_id, watched in self._rules.items():
-            self._company(self._sellers[company_id], watched)
+        for company_id, seller in self._sellers.items():
+            self._company(seller, self._rules.get(company_id, ()))
         runs = [run for watched in self._rules.values() for each in watched for run in each.runs]
         self._evidence(runs)
         return Audit(
@@ -163,20 +165,23 @@ class _Look:
         )
 
     def _watch(self) -> None:
-        """The active rules, their runs, and the instants that made none."""
-        active = [one for one in rules.saved(self._conn) if one.active and one.rule.schedule_lines]
+        """Each rule that fires by itself or has runs to look at; the instants that made none, unless it is held."""
+        known = rules.saved(self._conn)
         by_rule: dict[int, list[AuditedRun]] = defaultdict(list)
-        ids = [one.id for one in active]
+        ids = [one.id for one in known]
         for run in audits.runs(self._conn, ids, self._since, ended_since=self._ended_since):
             by_rule[run.rule_id].append(run)
-        for saved in active:
-            if saved.held_because:
-                self._notes.append(f"rule {saved.title} is held: {saved.held_because}")
+        for saved in known:
+            fires = saved.active and bool(saved.rule.schedule_lines)
+            if not fires and saved.id not in by_rule:
                 continue
             found = _Watched(saved, by_rule[saved.id][::-1])
             for run in found.runs:
                 self._note_run(saved, run)
-            found.missed_at = self._missed(found)
+            if fires and saved.held_because:
+                self._notes.append(f"rule {saved.title} is held: {saved.held_because}")
+            elif fires:
+                found.missed_at = self._missed(found)
             self._rules[saved.company_id].append(found)
 
     def _note_run(self, saved: SavedRule, run: AuditedRun) -> None:
