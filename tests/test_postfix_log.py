@@ -67,6 +67,25 @@ def test_a_recipients_own_status_counts(log: PostfixLog, said: str, then: str) -
     assert status(log) == then
 
 
+@pytest.mark.parametrize(
+    ("first", "then", "shown"),
+    [
+        ("sent", "bounced", "accepted"),
+        ("bounced", "sent", "accepted"),
+        ("sent", "deferred", "accepted"),
+        ("bounced", "bounced", "refused"),
+    ],
+)
+def test_of_an_address_that_stands_for_several_one_who_got_it_is_enough(
+    log: PostfixLog, first: str, then: str, shown: str
+) -> None:
+    queue_id = log.seen(OURS)
+    for number, said in enumerate((first, then)):
+        log.told(queue_id, f"{number}@dupont.example>, orig_to=<{ANA}", said, "host mx said: so")
+    log.write(log.said("qmgr", f"{queue_id}: from=<relance@nord.example>, status=expired, returned to sender"))
+    assert status(log) == shown
+
+
 def test_a_mail_that_expired_in_the_queue_was_refused(log: PostfixLog) -> None:
     queue_id = log.accepted(OURS, "chef@nord.example")
     log.told(queue_id, ANA, "deferred", "connect timed out")

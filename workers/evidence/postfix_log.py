@@ -59,7 +59,10 @@ _Identity = tuple[str, int, int]
 
 @dataclass(slots=True)
 class _Queued:
-    """A mail under one queue id. `told`: the last status of each recipient, in lower case, with its quote."""
+    """A mail under one queue id. `told`: the last status of each recipient, in lower case, with its quote.
+
+    Once sent it stays so: of an address that stands for several, one who has the mail is enough.
+    """
 
     message_id: str
     accepted: str = ""
@@ -73,7 +76,9 @@ class _Queued:
             quote = _quote(stamp, queue_id, f"status={status} ({_text(told[4])})")
             self.accepted = self.accepted or quote
             for address in filter(None, (told[1], told[2])):
-                self.told[_text(address).lower()] = (status, quote)
+                recipient = _text(address).lower()
+                if recipient not in self.told or self.told[recipient][0] != "sent":
+                    self.told[recipient] = (status, quote)
         elif _QUEUED.match(said):
             self.accepted = self.accepted or _quote(stamp, queue_id, "queue active")
         elif _EXPIRED.match(said):
