@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import sys
 import time
 import tracemalloc
 import zlib
@@ -189,6 +190,22 @@ def pdf_with_stream(entries: str, stream: bytes) -> bytes:
 
 def test_such_a_pdf_is_read_where_it_holds_an_invoice() -> None:
     assert read(flate_bomb(zlib.compress(cii()))).number == "FA-2026-0100"
+
+
+@pytest.mark.parametrize(
+    ("entries", "kind"), [("/Filter /Nope", "NotImplementedError"), ("/Filter /JBIG2Decode", "DependencyError")]
+)
+def test_what_the_reader_cannot_do_is_not_told_as_a_limit(entries: str, kind: str) -> None:
+    assert why_refused(pdf_with_stream(f"{entries} /Length 3", b"abc")) == f"could not be read ({kind})"
+
+
+@pytest.mark.parametrize(
+    ("ends", "why"),
+    [("sys.exit(3)", "could not be read (exit code 3)"), ("os.abort()", "cannot be read within 512 MiB and 10 s")],
+)
+def test_only_a_signal_is_told_as_a_limit(ends: str, why: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("operations.einvoices.read._CHILD", (sys.executable, "-c", f"import os, sys; {ends}"))
+    assert why_refused(cii()) == why
 
 
 @cache

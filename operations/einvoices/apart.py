@@ -128,6 +128,8 @@ def main() -> None:
         answer = {"refused": str(refused)}
     except MemoryError:
         answer = {"refused": f"takes more than {MEMORY_BYTES // 1024**2} MiB to read"}
+    except Exception as error:  # noqa: BLE001 - this process's one boundary; the message may quote the document
+        answer = {"refused": f"could not be read ({type(error).__name__})"}
     sys.stdout.write(json.dumps(answer))
 
 

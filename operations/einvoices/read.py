@@ -89,7 +89,9 @@ def read(content: bytes) -> EInvoice:
         )
     except subprocess.TimeoutExpired as error:
         raise _refused(f"cannot be read within {WALL_S} s") from error
-    if child.returncode:
+    if child.returncode > 0:
+        raise _refused(f"could not be read (exit code {child.returncode})")
+    if child.returncode:  # a signal: the kernel's, at a limit, or a parser's that met one
         raise _refused(f"cannot be read within {MEMORY_BYTES // 1024**2} MiB and {CPU_S} s")
     answer: dict[str, Any] = json.loads(child.stdout)
     if "refused" in answer:
