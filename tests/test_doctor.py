@@ -509,6 +509,28 @@ def test_a_variable_that_nobody_reads_is_a_warning_with_the_one_that_was_meant()
     assert "RELANCE_LEASE_S" in found.advice
 
 
+def test_each_secret_of_events_is_tried_and_its_variable_is_one_that_is_read(
+    trade: str, redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "short").write_text("whsec_c2hvcnQ=")
+    variables = {
+        SECRET: "whsec_" + "Z2VoZWlt" * 4,
+        "RELANCE_EVENT_SECRETS": f"env:{SECRET} env:NOBODY_SET_THIS file:{tmp_path}/short geheim",
+    }
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    found = examine(Settings(database_url=trade, redis_url=redis_url), variables, to=None, now=machine)
+    assert [(one.subject, one.verdict) for one in found if one.check == "events"] == [
+        (f"env:{SECRET}", "ok"),
+        ("env:NOBODY_SET_THIS", "error"),
+        (f"file:{tmp_path}/short", "error"),
+        ("4", "error"),
+    ]
+    assert "whsec_ and 24 to 64 bytes" in said(found, "events", f"file:{tmp_path}/short").found
+    assert [one.subject for one in found if one.check == "configuration"] == [""], "no variable is one too many"
+    assert not any(one in repr(found) for one in ("geheim", "Z2VoZWlt", "c2hvcnQ"))
+
+
 def test_room_on_a_disk_is_told(tmp_path: Path) -> None:
     (found,) = disk({"mails": tmp_path})
     assert found.subject == "mails"

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _SERVERS: Final = ("DATABASE_URL", "REDIS_URL")
 # What private servers need to know.
 _PLACES: Final = (*_SERVERS, "RELANCE_FOLDER", "RELANCE_INSTANCE")
-_REFERENCES: Final = "RELANCE_EVENT_SECRETS"
+REFERENCES: Final = "RELANCE_EVENT_SECRETS"
 _PREFIX: Final = "RELANCE_"
 # What holds where a text is not given.
 _UNSET: Final[dict[str, dict[Language, str]]] = {
@@ -39,13 +39,13 @@ def configuration(
 ) -> Iterator[Finding]:
     """Every variable with its value or its default, secrets as present or not; then what is wrong with them.
 
-    `secrets` are the variables that mail accounts name.
+    `secrets` are the variables that references name, of mail accounts, mailboxes, evidence and events.
     """
     figures: dict[str, str | float | None] = {}
     defaults = {_variable(known.name): known.default for known in fields(Settings)}
     for name in VARIABLES:
         raw = environment.get(name, "").strip()
-        if raw and name == _REFERENCES:  # a secret in their place is not to be shown
+        if raw and name == REFERENCES:  # a secret in their place is not to be shown
             figures[name] = len(raw.split())
         elif raw:
             figures[name] = _without_secret(name, raw, language) if name in _SERVERS else raw[:100]

@@ -11,9 +11,10 @@ import psycopg
 
 from letters.headers import check_address
 from operations.doctor.accounts import account
-from operations.doctor.configuration import configuration
+from operations.doctor.configuration import REFERENCES, configuration
 from operations.doctor.database import database
 from operations.doctor.disk import disk
+from operations.doctor.events import event_secrets
 from operations.doctor.evidence import channel
 from operations.doctor.finding import Check, Finding, either, look_at_all
 from operations.doctor.hints import hints
@@ -53,13 +54,15 @@ def examine(
         folders["private servers"] = private_folder
     known = _accounts(servers.database_url) if servers else None
     boxes = _mailboxes(servers.database_url) if servers and known else []
-    references = [one.password_ref or "" for one, _ in known or ()]
+    signing = environment.get(REFERENCES, "").split()
+    references = [*signing, *(one.password_ref or "" for one, _ in known or ())]
     references += [box.mailbox.get("password_ref", "") for box in boxes]
     references += [str((one.evidence or {}).get("password_ref", "")) for one, _ in known or ()]
     secrets = {reference.removeprefix("env:") for reference in references}
     checks = [
         Check(name="configuration", look=partial(configuration, environment, secrets, language)),
         Check(name="disk", look=partial(disk, folders, language)),
+        Check(name="events", look=partial(event_secrets, signing, language)),
     ]
     if servers:
         checks += [

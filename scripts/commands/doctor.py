@@ -33,6 +33,7 @@ _IN_FRENCH = {
     "clock": "horloge",
     "database": "base de données",
     "disk": "disque",
+    "events": "événements",
     "evidence": "traces",
     "mail": "courriel",
     "mailbox": "boîte de retour",
