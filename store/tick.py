@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import psycopg
 
-from store import outcomes, settings
+from store import outcomes
 from store.claims import GATES
 from store.connection import on_day
 from store.settings import GATES_LOCK
@@ -118,11 +118,13 @@ class Ticked:
 
     `armed` and `withdrawn` (not to be sent as it stands) are (reminder, fence): a newer claim never arms an older one.
 
+    `unfit`: the database refuses the mail's own values, and why; it would refuse them again.
     `ended`: a 2xx came for a reminder that had ended otherwise: an alert.
     """
 
     armed: set[tuple[int, int]] = field(default_factory=set)
     withdrawn: set[tuple[int, int]] = field(default_factory=set)
+    unfit: dict[tuple[int, int], str] = field(default_factory=dict)
     sent: set[int] = field(default_factory=set)
     ended: set[int] = field(default_factory=set)
 
@@ -139,7 +141,7 @@ def tick(
     """Send what was answered and arm what was uploaded, in one transaction of this connection.
 
     Nothing is armed where the database is not instance `instance_id`, to which this host belongs. Where the database
-    refuses the values of one mail, each is armed in a transaction of its own, and that one fails: it is for a person.
+    refuses the values of one mail, each is armed in a transaction of its own, and that one is `unfit`.
 
     The caller releases the dots only after this has returned. Raises psycopg.Error: then nothing of it is known to have
     happened, and an uploaded mail must be given up without its dot. So it does where an answered mail is refused.
@@ -158,26 +160,12 @@ def tick(
         try:
             alone = together([mail], [])
         except _OF_ONE_MAIL as error:
-            _fail(conn, mail, error, companies)
-            done.withdrawn.add((mail.reminder_id, mail.fence))
+            words = str(error) if isinstance(error, RelanceError) else type(error).__name__
+            done.unfit[mail.reminder_id, mail.fence] = words
         else:
             done.armed |= alone.armed
             done.withdrawn |= alone.withdrawn
     return done
-
-
-def _fail(conn: Connection, mail: Uploaded, error: Exception, companies: Mapping[int, Company]) -> None:
-    """What the database refuses today it refuses again: nobody tries it in a loop."""
-    with conn.transaction():
-        outcomes.end(
-            conn,
-            mail.reminder_id,
-            mail.fence,
-            state="failed",
-            problem="not_armed",
-            error=str(error) if isinstance(error, RelanceError) else type(error).__name__,
-            day=companies[mail.company_id].day(settings.read(conn).business_now),
-        )
 
 
 def _tick(

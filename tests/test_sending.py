@@ -18,8 +18,9 @@ from store.connection import connect, pool
 from tests.chasing import NOW, TEXTS, committed_chase, decide_run, one, open_rule, pay
 from tests.trade import TODAY, invoice
 from workers import steps
+from workers.deliveries import Delivery
 from workers.office import Office
-from workers.sending import prepare
+from workers.sending import prepare, settle
 from workers.settings import Settings
 
 if TYPE_CHECKING:
@@ -225,6 +226,16 @@ def test_unknown_and_finished_ids_are_left_alone(conn: Connection, database_url:
     assert prepare(office, [999_999, -1]) == []
     conn.execute("UPDATE reminders SET state = 'sent', ended_at = now(), ended_on = '2026-11-24'")
     assert prepare(office, ids) == []
+
+
+def test_a_mail_that_the_database_refuses_fails_for_a_person_to_see(
+    conn: Connection, database_url: str, office: Office
+) -> None:
+    (ready,) = prepare(office, run(conn, database_url))
+    assert not settle(conn, ready, Delivery("unfit", error="CheckViolation"))
+    row = conn.execute("SELECT state, problem, last_error, ended_on FROM reminders").fetchone()
+    assert row == ("failed", "not_armed", "CheckViolation", TODAY)
+    assert one(conn, "SELECT state FROM invoices WHERE number = 'FA-1'") == "level_0"
 
 
 def test_a_pinned_rule_is_sent_as_it_was_pinned(conn: Connection, database_url: str, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from store.tick import Uploaded
     from workers.smtp import Reply
 
-Fate = Literal["sent", "withdrawn", "not_started", "refused", "unreachable", "disarmed", "unknown"]
+Fate = Literal["sent", "withdrawn", "not_started", "refused", "unreachable", "disarmed", "unfit", "unknown"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,9 +32,10 @@ class Ready:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """What became of a mail. `withdrawn`, `not_started`, `refused`, `unreachable`, `disarmed`: it surely did not leave.
+    """What became of a mail: all but `sent` and `unknown` surely did not leave.
 
-    `unknown`: its dot may have left; nobody but the sweep, evidence or a person may touch it.
+    `unknown`: its dot may have left; nobody but the sweep, evidence or a person may touch it. `unfit`: the database
+    refuses its values.
     """
 
     fate: Fate

@@ -281,6 +281,9 @@ def settle(conn: Connection, ready: Ready, delivery: Delivery, *, breaker_s: flo
             outcomes.give_back(conn, reminder_id, fence, wait_s=5)
         case "disarmed":
             outcomes.give_back(conn, reminder_id, fence, wait_s=1, error=delivery.error, step="disarmed")
+        case "unfit":  # nobody tries it in a loop: a person sees it
+            log("not_armed", level="error", reminder=reminder_id, error=delivery.error)
+            _fail(conn, ready, "not_armed", delivery.error)
         case "unreachable":
             _defer(conn, ready, delivery.error)
         case "refused" if delivery.reply:

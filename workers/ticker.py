@@ -163,6 +163,8 @@ class Ticker:
 
     def _apply(self, uploaded: list[Item], answered: list[Item], done: Ticked) -> None:
         again = False
+        given_up = dict.fromkeys(done.withdrawn, Delivery("withdrawn"))
+        given_up |= {claim: Delivery("unfit", error=why) for claim, why in done.unfit.items()}
         if done.armed:
             reached("armed")
         if done.sent:
@@ -170,8 +172,8 @@ class Ticker:
         for item in uploaded:
             if item.claim in done.armed and item.armed:
                 item.armed.set_result(True)
-            elif item.claim in done.withdrawn:
-                self._release(item, Delivery("withdrawn"))
+            elif item.claim in given_up:
+                self._release(item, given_up[item.claim])
             else:
                 self._uploaded.append(item)
                 again = True

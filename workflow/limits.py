@@ -139,7 +139,7 @@ def answers(fate: str, step: str, code: int | None) -> bool:
     """Whether a mail's delivery shows a server that takes connections and logins."""
     if fate == "refused":
         return step not in _BEFORE_A_MAIL and code != _TOO_MANY
-    return fate in {"sent", "withdrawn", "disarmed"}
+    return fate in {"sent", "withdrawn", "disarmed", "unfit"}
 
 
 def after_failure(breaker: Breaker, now: datetime, *, unit_s: float) -> Breaker:
