@@ -269,3 +269,24 @@ def test_a_copy_of_the_private_servers_folder_on_the_same_host_is_known_for_one(
     moved = kept.parent.rename(kept.parent.with_name("moved")) / kept.name
     assert foreign(conn, f"file:{moved}") is None, "a folder that is moved is the same one"
     assert instance.adopt(conn, f"file:{copy}", because="the old one is off", by=MARIE).foreign is None
+
+
+@pytest.mark.parametrize("written", ["{}", "{}\n", "\n  {{{}}}\n\n"])
+def test_a_file_that_does_not_say_where_it_is_does_so_once_mail_may_leave(
+    conn: Connection, tmp_path: Path, written: str
+) -> None:
+    here = settings.read(conn)
+    kept, copy = tmp_path / "instance", tmp_path / "copy"
+    kept.write_text(written.format(here.instance_id))
+    assert identity.is_ours(here, f"file:{kept}")
+    shutil.copy(kept, copy)
+    identity._note_place.cache_clear()  # noqa: SLF001 - another process starts
+    assert identity.is_ours(here, f"file:{kept}")
+    assert identity.of_host(f"file:{kept}") == here.instance_id
+    assert "is a copy" in str(foreign(conn, f"file:{copy}"))
+
+
+def test_a_file_of_another_instance_is_left_as_it_is(conn: Connection, tmp_path: Path) -> None:
+    (tmp_path / "instance").write_text(ELSEWHERE)
+    assert not identity.is_ours(settings.read(conn), f"file:{tmp_path / 'instance'}")
+    assert (tmp_path / "instance").read_text() == ELSEWHERE

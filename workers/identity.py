@@ -6,6 +6,8 @@ or the tables are no longer where they were adopted. Then nothing is mailed unti
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 from functools import lru_cache
 from pathlib import Path
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
 IN_A_FILE: Final = "file:"
 _LONGEST: Final = 200
+_LONGEST_ID: Final = 100
 
 
 def check(setting: str) -> None:
@@ -58,15 +61,19 @@ def keep(setting: str, instance_id: str) -> None:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     fresh = path.with_name(f"{path.name}.{os.getpid()}")
     with fresh.open("w", encoding="utf-8") as file:
-        file.write(f"{instance_id}\ninode {os.fstat(file.fileno()).st_ino}\n")
+        file.write(f"{instance_id}\n{_place(file.fileno())}\n")
     fresh.replace(path)
+
+
+def _place(file: int) -> str:
+    return f"inode {os.fstat(file).st_ino}"
 
 
 def _of_host(setting: str) -> tuple[str | None, str]:
     """The instance, and what is wrong with how it is said.
 
     However the id is written (in capitals, in braces), it is told as the database tells its own. A file that a person
-    wrote need not say where it is.
+    wrote need not say where it is: that is noted in it later (is_ours).
     """
     if not setting.startswith(IN_A_FILE):
         return (str(UUID(setting)) if setting else None), ""
@@ -74,7 +81,7 @@ def _of_host(setting: str) -> tuple[str | None, str]:
     try:
         with path.open(encoding="utf-8") as file:
             said, _, place = file.read(_LONGEST).strip().partition("\n")
-            inode = os.fstat(file.fileno()).st_ino
+            own = _place(file.fileno())
     except FileNotFoundError:
         return None, ""
     except (OSError, UnicodeDecodeError):
@@ -83,7 +90,7 @@ def _of_host(setting: str) -> tuple[str | None, str]:
         instance_id = str(UUID(said))
     except ValueError:
         return None, f"{path} holds no instance's id"
-    if place and place != f"inode {inode}":
+    if place and place.strip() != own:
         return None, f"{path} is a copy, and its folder another one's, instance {instance_id}'s"
     return instance_id, ""
 
@@ -105,11 +112,26 @@ def why_foreign(here: Settings, setting: str) -> str | None:
 
 
 def is_ours(here: Settings, setting: str) -> bool:
-    """Whether what this database holds may be mailed from this host. Logged when it may not: a line a process."""
+    """Whether what this database holds may be mailed from this host. Logged when it may not: a line a process.
+
+    Where it may, a file that does not say where it is does so from now on, if it can be written: see keep.
+    """
     why = why_foreign(here, setting)
     if why is not None:
         _tell(why)
+    elif setting.startswith(IN_A_FILE):
+        _note_place(setting)
     return why is None
+
+
+@lru_cache(maxsize=16)
+def _note_place(setting: str) -> None:
+    """Once a process. In the file as it is, so that what `keep` puts in its place meanwhile is not written over."""
+    with contextlib.suppress(OSError), Path(setting.removeprefix(IN_A_FILE)).open("r+b") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)  # several processes start at once
+        said = file.read(_LONGEST_ID + 1)
+        if len(said.split()) == 1 and len(said) <= _LONGEST_ID:
+            file.write(f"\n{_place(file.fileno())}\n".encode())
 
 
 @lru_cache(maxsize=16)
