@@ -23,7 +23,7 @@ _BY_NUMBER = f"{_BUYER} WHERE cu.number = ANY(%(numbers)s::text[]) ORDER BY cu.i
 _BY_NAME = f"{_BUYER} WHERE lower(cu.name) = lower(%(name)s::text) ORDER BY cu.id LIMIT 3"
 _ORIGINAL = "SELECT sha256 FROM invoice_attachments WHERE invoice_id = %(invoice_id)s::bigint"
 _SAVE = """
-INSERT INTO einvoices AS kept (invoice_id, format, type_code, terms, due_from)
+INSERT INTO einvoices (invoice_id, format, type_code, terms, due_from)
 VALUES (%(invoice_id)s::bigint, %(format)s::text, %(type_code)s::text, %(terms)s::text, %(due_from)s::text)
 ON CONFLICT (invoice_id) DO NOTHING
 """

@@ -79,7 +79,7 @@ def test_it_shows_first_and_saves_with_yes_and_once(relance: Relance, database_u
 def test_the_terms_of_an_invoice_are_kept_and_shown(relance: Relance) -> None:
     relance("einvoice", "import", "nodue.xml", "--yes")
     told = " ".join(relance("explain", "FA-2").stdout.split())
-    assert "cii, type 380; no due date in it; its terms: 30 jours net" in told
+    assert "cii, type 380; it gave no single due date; its terms: 30 jours net" in told
     assert json.loads(relance("explain", "FA-2", "--json").stdout)["einvoice"]["terms"] == "30 jours net"
 
 

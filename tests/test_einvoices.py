@@ -16,7 +16,7 @@ INVOICE: dict[str, Any] = {
     "number": "FA-1",
     "type_code": "380",
     "issued_on": date(2026, 10, 1),
-    "due_on": None,
+    "due_dates": (),
     "terms": "",
     "seller": Party(name="Nord SAS"),
     "buyer": Party(name="Dupont SARL"),

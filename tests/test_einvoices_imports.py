@@ -153,6 +153,17 @@ def test_its_own_due_date_comes_before_agreed_terms(conn: Connection) -> None:
     assert (saved(conn)["due_on"], one.due_from) == (date(2026, 11, 1), "invoice")
 
 
+def test_agreed_terms_choose_none_of_several_due_dates(conn: Connection) -> None:
+    save_customer(conn, number="C-1", name="Dupont SARL", payment_terms_days=45, by="user:marie")
+    other = (
+        "<ram:SpecifiedTradePaymentTerms><ram:DueDateDateTime><udt:DateTimeString>20261201</udt:DateTimeString>"
+        "</ram:DueDateDateTime></ram:SpecifiedTradePaymentTerms>"
+    )
+    (one,) = save(conn, cii(extra=other))
+    assert (saved(conn)["due_on"], one.due_on, one.due_from) == (None, None, None)
+    assert any("has several due dates, so it is never chased until" in notice for notice in one.notices)
+
+
 # ------------------------------------------------------------------ whose, and to whom
 
 

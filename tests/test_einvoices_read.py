@@ -65,7 +65,7 @@ def test_several_due_dates_are_no_due_date() -> None:
         "</ram:DueDateDateTime></ram:SpecifiedTradePaymentTerms>"
     )
     found = read(cii(extra=other))
-    assert found.due_on is None
+    assert (found.due_on, found.due_dates) == (None, (date(2026, 11, 1), date(2026, 12, 1)))
     assert "2026-11-01, 2026-12-01" in found.oddities[0]
 
 

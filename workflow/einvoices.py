@@ -42,7 +42,7 @@ class Party:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EInvoice:
-    """An electronic invoice. `payable` (BT-115) is what is still asked for; `due_on` stands in it, or is None.
+    """An electronic invoice. `payable` (BT-115) is what is still asked for; `due_dates`: all that stand in it.
 
     `iban`: the seller's account as it is written, without spaces. `oddities`: what a person should look at.
     """
@@ -51,7 +51,7 @@ class EInvoice:
     number: str
     type_code: str
     issued_on: date
-    due_on: date | None
+    due_dates: tuple[date, ...]
     terms: str
     seller: Party
     buyer: Party
@@ -63,6 +63,11 @@ class EInvoice:
     means: tuple[str, ...] = ()
     preceding: tuple[str, ...] = ()
     oddities: tuple[str, ...] = ()
+
+    @property
+    def due_on(self) -> date | None:
+        """Its due date; None where it gives none, and where it gives several."""
+        return self.due_dates[0] if len(self.due_dates) == 1 else None
 
     @property
     def factored(self) -> bool:

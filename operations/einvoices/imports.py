@@ -31,7 +31,6 @@ Matched = Literal["number", "name", "said"]
 Became = Literal["new", "changed", "unchanged", "refused"]
 
 LARGEST_IMPORT: Final = 1000
-_LONGEST_REASON: Final = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,12 +140,13 @@ def _placed(
         notices.append(f"customer {buyer.number} has no mail address here; the invoice gives {said.buyer.email}")
     due_on = said.due_on
     due_from: DueFrom | None = "invoice" if due_on else None
-    if due_on is None and buyer.payment_terms_days is not None:
+    if not said.due_dates and buyer.payment_terms_days is not None:
         due_on, due_from = said.issued_on + timedelta(days=buyer.payment_terms_days), "customer"
         notices.append(f"due by the terms agreed with customer {buyer.number}: {buyer.payment_terms_days} days")
     elif due_on is None:
         terms = f": {' '.join(said.terms.split())}" if said.terms else ""
-        notices.append(f"has no due date, so it is never chased until it is given one{terms}")
+        which = "several due dates" if said.due_dates else "no due date"
+        notices.append(f"has {which}, so it is never chased until it is given one{terms}")
     return _Place(company=company, buyer=buyer, matched=matched, due_on=due_on, due_from=due_from, notices=notices)
 
 

@@ -108,15 +108,14 @@ def understood(said: Mapping[str, list[str]], written: Format) -> EInvoice:
     total, payable = (_amount(_one(said, name), currency, name) for name in ("total", "payable"))
     prepaid = _amount(_one(said, "prepaid"), currency, "prepaid") if said["prepaid"] else None
     issued_on = _day(_one(said, "issued"), "issued")
-    dates = sorted({_day(text, "due") for text in said["due"]})
-    due_on = dates[0] if len(dates) == 1 else None
+    dates = tuple(sorted({_day(text, "due") for text in said["due"]}))
     accounts = list(dict.fromkeys("".join(text.split()) for text in said["iban"]))
     preceding = tuple(optional_line(text, field="preceding") for text in said["preceding"])
     type_code = line(_one(said, "type"), field="type")
     oddities = []
     if len(dates) > 1:
         oddities.append(f"gives several due dates ({', '.join(map(str, dates))}), so it has none here")
-    if due_on and due_on < issued_on:
+    if len(dates) == 1 and dates[0] < issued_on:
         oddities.append("is due before the day of its issue")
     valid = [one for one in accounts if stdnum.iban.is_valid(one)]
     if accounts and not valid:
@@ -126,7 +125,7 @@ def understood(said: Mapping[str, list[str]], written: Format) -> EInvoice:
         number=line(_one(said, "number"), field="number"),
         type_code=type_code,
         issued_on=issued_on,
-        due_on=due_on,
+        due_dates=dates,
         terms=_terms(said["terms"]),
         seller=_party(said, "seller"),
         buyer=_party(said, "buyer"),

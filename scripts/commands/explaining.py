@@ -171,7 +171,7 @@ def _einvoice(note: Note) -> str:
     due = {
         "invoice": "it gave the due date",
         "customer": "due by the customer's agreed terms",
-        None: "no due date in it",
+        None: "it gave no single due date",
     }
     terms = f"; its terms: {' '.join(note.terms.split())}" if note.terms else ""
     return f"{note.format}, type {note.type_code}; {due[note.due_from]}{terms}"
