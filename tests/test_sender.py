@@ -323,7 +323,7 @@ def test_a_mail_that_cannot_be_armed_fails_and_its_neighbours_leave(database_url
         broken, *sound = desk.ready()
         broken = replace(broken, mail=replace(broken.mail, sha256=b"no hash"))
         fates = desk.sender.deliver([broken, *sound])
-        assert [each.fate for each in fates if each] == ["withdrawn", "sent", "sent"]
+        assert [each.fate for each in fates if each] == ["unfit", "sent", "sent"]
         assert desk.ask("SELECT array_agg(state ORDER BY id) FROM reminders") == ["failed", "sent", "sent"]
         assert "disarmed" not in desk.steps()
         assert len(desk.sink.mails()) == 2
