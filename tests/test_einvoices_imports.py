@@ -20,6 +20,7 @@ from store import companies
 from store.claims import originals
 from tests.einvoice_files import cii, pdf, ubl
 from tests.trade import TODAY, invoice, open_company, open_trade, row, written
+from workflow.einvoices import CORRECTIONS
 from workflow.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -268,6 +269,15 @@ def test_a_correction_waits_until_what_it_corrects_is_cancelled(conn: Connection
     assert "corrects FA-1, which is open here: cancel that one first" in refused(conn, correction)
     cancel(conn, company="NORD", number="FA-1", by="user:marie", today=TODAY)
     assert save(conn, correction)[0].became == "new"
+
+
+@pytest.mark.parametrize("code", sorted(CORRECTIONS))
+def test_a_correction_that_comes_before_its_original_is_refused(conn: Connection, code: str) -> None:
+    correction = cii(type_code=code, preceding="FA-1")
+    assert "corrects FA-1, not here: import that one first, and cancel it" in refused(conn, correction)
+    assert "does not name the invoice that it corrects" in refused(conn, cii(type_code=code))
+    save(conn, cii(number="FA-1"))
+    assert "cancel that one first" in refused(conn, correction)
 
 
 def test_a_file_that_is_refused_stops_no_other(conn: Connection) -> None:

@@ -237,8 +237,14 @@ def _save(conn: Connection, read: Read, said: EInvoice, place: _Place, *, held: 
 
 
 def _check_corrected(conn: Connection, said: EInvoice, code: str) -> None:
-    """A corrected invoice stands instead of another: both are never chased."""
-    for other in invoices.lock(conn, code, said.preceding):
+    """A corrected invoice stands instead of another: both are never chased, whichever comes first."""
+    if not said.preceding:
+        raise _refused(f"is a correction (type {said.type_code}) that does not name the invoice that it corrects")
+    others = invoices.lock(conn, code, said.preceding)
+    missing = set(said.preceding).difference(one.number for one in others)
+    if missing:
+        raise _refused(f"corrects {', '.join(sorted(missing))}, not here: import that one first, and cancel it")
+    for other in others:
         if other.commercial_state != "cancelled" and other.balance > 0:
             raise _refused(f"corrects {other.number}, which is {other.commercial_state} here: cancel that one first")
 
