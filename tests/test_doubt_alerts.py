@@ -9,17 +9,19 @@ from uuid import uuid4
 import pytest
 
 from letters.doubts import MOST_SHOWN, MailInDoubt, compose
+from operations.customers import save_contact, save_customer
 from operations.holds import hold
 from operations.outbox import outbox
 from operations.resolve import resolve
 from operations.run import run_by_hand
 from operations.status import status
 from operations.users import save_user
-from scripts.sink import Behaviour, Sink
+from scripts.sink import Answer, Behaviour, Sink
 from store import doubts as stored
 from store.connection import connect, pool
 from tests import witness
 from tests.chasing import NOW, committed_chase, decide_run, doubt, long_ago, one, open_rule
+from tests.trade import invoice, open_account
 from workers.doubt_alerts import tell_of_doubts
 from workers.settings import Settings
 from workflow.doubt import REASONS
@@ -36,12 +38,16 @@ CLAIRE, MARIE, PAUL = "claire@nord.example", "marie@nord.example", "paul@nord.ex
 
 
 class Server:
-    """Refuses everything while `away`."""
+    """Refuses everything while `away`, and who is in `refused`; answers no dot while `mute`."""
 
     away = False
+    mute = False
+    refused: tuple[str, ...] = ()
 
-    def verdict(self, _sender: str, _recipients: tuple[str, ...], step: Step) -> str | None:
-        return "451 4.3.0 later" if self.away and step == "rcpt" else None
+    def verdict(self, _sender: str, recipients: tuple[str, ...], step: Step) -> Answer | str | None:
+        if step == "rcpt" and (self.away or recipients[-1] in self.refused):
+            return "451 4.3.0 later"
+        return Answer(drop=True) if self.mute and step == "dot" else None
 
 
 class Desk:
@@ -64,6 +70,24 @@ class Desk:
         with connect(url) as conn:
             self.reminder = int(str(one(conn, "SELECT id FROM reminders")))
             doubt(conn, self.reminder)
+
+    def another(self, reader: str, minutes: float) -> None:
+        """A mail of another account and of another rule, which has this reader, in doubt for so long."""
+        with connect(self.url) as conn:
+            open_account(conn, "autre", host="127.0.0.1", port=self.sink.port, security="plain")
+            save_customer(conn, number="K-1", name="Autre", by="user:marie")
+            save_contact(conn, customer="K-1", name="B", email="b@autre.example", roles=["dunning"], by="user:marie")
+            invoice(conn, "FA-90", "10.00", customer="K-1")
+            rule = open_rule(conn, "Autre", report_to=[reader])
+            conn.execute("UPDATE rule_versions SET account_id = (SELECT id FROM mail_accounts WHERE name = 'autre')"
+                         " WHERE rule_id = %s", [rule.id])  # fmt: skip
+        with connect(self.url) as conn:
+            run_id = run_by_hand(conn, rule, by="user:marie").run_id
+        decide_run(self.url, run_id)
+        with connect(self.url) as conn:
+            number = int(str(one(conn, "SELECT id FROM reminders WHERE run_id = %s", run_id)))
+            doubt(conn, number)
+            long_ago(conn, number, minutes)
 
     def tell(self, settings: Settings | None = None) -> int:
         return tell_of_doubts(self.pool, settings or Settings())
@@ -139,12 +163,61 @@ def test_a_held_account_lets_the_alert_wait(desk: Desk) -> None:
     assert desk.told() == {}
 
 
-def test_an_alert_for_nobody_is_no_endless_one(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_server_that_answers_no_dot_keeps_nobody_from_being_told_and_is_handed_each_copy_once(desk: Desk) -> None:
+    desk.server.mute = True
+    desk.later(20)
+    assert desk.tell() == 1
+    assert desk.told().keys() == {CLAIRE, MARIE}
+    desk.at_once()
+    assert desk.tell() == 0
+    assert len(desk.sink.mails()) == 2
+
+
+def test_a_mail_whose_own_readers_were_not_reached_is_told_of_again(desk: Desk) -> None:
+    """Marie has the reports of one rule, Paul of another, and nobody is an administrator any more."""
+    with connect(desk.url) as conn:
+        conn.execute("UPDATE users SET inactive_since = now() WHERE login = 'claire'")
+        conn.execute("UPDATE settings SET report_account_id = (SELECT id FROM mail_accounts WHERE name = 'sortie')")
+    desk.another("paul", 20)
+    desk.later(20)
+    desk.server.refused = (PAUL,)
+    assert desk.tell() == 1
+    assert desk.told().keys() == {MARIE}
+    desk.server.refused = ()
+    desk.at_once()
+    assert desk.tell() == 1
+    assert desk.told().keys() == {MARIE, PAUL}
+    assert len(desk.sink.mails()) == 2, "Marie was told once"
+
+
+def test_one_accounts_trouble_keeps_no_other_from_telling(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with connect(desk.url) as conn:
+        conn.execute("UPDATE mail_accounts SET from_address = 'no address' WHERE name = 'sortie'")
+    desk.another("paul", 20)
+    desk.later(20)
+    assert desk.tell() == 1
+    assert desk.told().keys() == {CLAIRE, PAUL}
+    assert "doubt_alert_not_made" in capsys.readouterr().err
+    with connect(desk.url) as conn:
+        conn.execute("UPDATE mail_accounts SET from_address = 'relance@nord.example' WHERE name = 'sortie'")
+    desk.at_once()
+    assert desk.tell() == 1, "what could not be made is told of once it can be"
+
+
+def test_an_alert_for_nobody_waits_for_somebody(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
     with connect(desk.url) as conn:
         conn.execute("UPDATE users SET inactive_since = now() WHERE login IN ('claire', 'marie')")
     desk.later(20)
-    assert desk.tell() == 1
+    assert desk.tell() == 0
     assert "doubt_alert_for_nobody" in capsys.readouterr().err
+    with connect(desk.url) as conn:
+        conn.execute("UPDATE users SET inactive_since = NULL WHERE login = 'marie'")
+    assert desk.tell() == 0, "not before five minutes"
+    desk.at_once()
+    assert desk.tell() == 1
+    assert desk.told().keys() == {MARIE}
 
 
 def test_another_instances_doubts_are_nobodys_here(desk: Desk) -> None:

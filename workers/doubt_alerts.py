@@ -14,7 +14,6 @@ from workers import notices
 from workers.identity import is_ours
 from workers.log import log
 from workflow.doubt import ALERT_AFTER
-from workflow.errors import RelanceError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -33,8 +32,8 @@ _AGAIN_S = 300.0
 def tell_of_doubts(pool: Pool, settings: Settings) -> int:
     """Tell of what has been in doubt for too long, each mail once. Returns how many mails somebody was told of.
 
-    Told are the administrators, and who has the reports of a mail's rule. What does not leave is tried again after five
-    minutes, for as long as the mail is in doubt.
+    Told are the administrators, and who has the reports of a mail's rule. A mail that none of them was told of is tried
+    again after five minutes, for as long as it is in doubt.
     """
     with pool.connection() as conn:
         here = stored.read(conn)
@@ -48,38 +47,45 @@ def tell_of_doubts(pool: Pool, settings: Settings) -> int:
     groups: dict[int, dict[int, Doubtful]] = defaultdict(dict)
     for one in found:
         groups[here.report_account_id or one.account_id][one.id] = one
-    told: list[int] = []
+    count = 0
     for account_id, mails in groups.items():
-        if _told(accounts[account_id], here, mails, readers):
-            told += mails
-    with pool.connection() as conn:
-        doubts.alerted(conn, told)
-    return len(told)
+        try:
+            told = _told(accounts[account_id], here, mails, readers)
+            with pool.connection() as conn:
+                doubts.alerted(conn, sorted(told))
+        except Exception as error:  # noqa: BLE001 - one account's trouble keeps no other's mails from being told of
+            log("doubt_alert_not_made", level="error", account=account_id, error=type(error).__name__)
+        else:
+            count += len(told)
+    return count
 
 
 def _told(
     account: Account, here: Here, mails: Mapping[int, Doubtful], readers: Sequence[tuple[Reader, list[int]]]
-) -> bool:
-    """Whether one reader at least has been told of these mails, or there is none to be told."""
+) -> set[int]:
+    """The mails of which one reader at least has been told."""
     if account.held_because:
         log("doubt_alert_waits", level="warning", account=account.id, error="account held")
-        return False
+        return set()
+    mine = {reader.id: {one for one in ids if one in mails} for reader, ids in readers}
+    for_nobody = mails.keys() - set().union(*mine.values())
+    if for_nobody:
+        log("doubt_alert_for_nobody", level="error", account=account.id, reminders=len(for_nobody))
     copies = []
-    for reader, ids in readers:
-        mine = [mails[one] for one in ids if one in mails]
-        if not mine:
+    for reader, _ in readers:
+        if not mine[reader.id]:
             continue
         try:
-            copies.append(_copy(mine, reader, account, here))
-        except RelanceError as error:
+            copies.append(_copy([mails[one] for one in sorted(mine[reader.id])], reader, account, here))
+        except Exception as error:  # noqa: BLE001 - one reader's copy keeps no other from leaving
             log("doubt_alert_not_made", level="error", user=reader.id, error=type(error).__name__)
     if not copies:
-        log("doubt_alert_for_nobody", level="error", account=account.id, reminders=len(mails))
-        return True
-    told = notices.tell(account, copies, what="doubt_alert")
+        return set()
+    reached = notices.tell(account, copies, what="doubt_alert")
+    told = set[int]().union(*(mine[one] for one in reached))
     if told:
-        log("doubt_alert", account=account.id, reminders=len(mails), readers=len(told))
-    return bool(told)
+        log("doubt_alert", account=account.id, reminders=len(told), readers=len(reached))
+    return told
 
 
 def _copy(mails: Sequence[Doubtful], reader: Reader, account: Account, here: Here) -> notices.Copy:

@@ -1,12 +1,13 @@
 """Mails to our own people: a run's report, an alert. Some copies on one connection, each accepted or not.
 
-The kill switch, send windows and holds on rules stop mails to customers, not these. Where a server's last answer is
-lost, a copy goes again under the same Message-ID: one too many harms nobody, one too few hides a problem.
+The kill switch, send windows and holds on rules stop mails to customers, not these. A copy whose dot nobody answers
+counts as accepted: a server that never answers would be handed it again and again, and nobody else theirs.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from store.companies import Account
     from store.reports import Reader
     from store.settings import Settings
+    from workers.smtp import SmtpConnection
 
 # A report's row is locked meanwhile; PostgreSQL ends a transaction that is idle for 60 s.
 _CONVERSATION_S = 40.0
@@ -66,7 +68,7 @@ def copy(parts: MailParts, identity: str, reader: Reader, account: Account, here
 
 
 def tell(account: Account, copies: Sequence[Copy], *, what: str, about: int | None = None) -> set[int]:
-    """Send each copy through the account. Returns the ids of the readers whose copy was accepted.
+    """Send each copy through the account. Returns the ids of the readers whose copy was accepted, or may have been.
 
     `what` and `about`, a run's id perhaps, say in the log of what kind the copies are that failed.
     """
@@ -81,31 +83,44 @@ def tell(account: Account, copies: Sequence[Copy], *, what: str, about: int | No
 async def _converse(
     what: str, about: int | None, account: Account, password: str | None, copies: Sequence[Copy]
 ) -> set[int]:
-    """One connection, a mail a copy. A refused one does not keep the others from leaving."""
+    """A copy after the other on one connection, or on a new one where it ended: no copy keeps another from leaving."""
     told: set[int] = set()
+    waiting = deque(copies)
     try:
         async with asyncio.timeout(_CONVERSATION_S):
-            connection = await connect(account, password)
-            try:
-                for each in copies:
-                    try:
-                        await connection.upload(each.sender, [each.recipient], each.stuffed)
-                        await connection.dot(_ANSWER_S)
-                        told.add(each.reader_id)
-                    except Refused as refusal:
-                        error = f"{refusal.step} {refusal.reply.code}"
-                        _log_failure(what, about, account, error, user=each.reader_id)
-                        if connection.closed:
-                            break
-                        await connection.reset()
-                await connection.quit()
-            finally:
-                connection.abort()
+            while waiting:
+                connection = await connect(account, password)
+                try:
+                    await _hand_over(connection, waiting, told, what, about)
+                except Unreachable as error:
+                    _log_failure(what, about, account, type(error).__name__)
+                finally:
+                    connection.abort()
     except Refused as refusal:
         _log_failure(what, about, account, f"{refusal.step} {refusal.reply.code}")
     except (Unreachable, TimeoutError) as error:
         _log_failure(what, about, account, type(error).__name__)
     return told
+
+
+async def _hand_over(
+    connection: SmtpConnection, waiting: deque[Copy], told: set[int], what: str, about: int | None
+) -> None:
+    """Take copies from those that wait, at least one, until none is left. Raises Unreachable where it ends before."""
+    account = connection.account
+    while waiting:
+        each = waiting.popleft()
+        try:
+            await connection.upload(each.sender, [each.recipient], each.stuffed)
+            told.add(each.reader_id)  # whatever comes of its dot but a refusal
+            await connection.dot(_ANSWER_S)
+        except Refused as refusal:
+            told.discard(each.reader_id)
+            _log_failure(what, about, account, f"{refusal.step} {refusal.reply.code}", user=each.reader_id)
+            if connection.closed:
+                return
+            await connection.reset()
+    await connection.quit()
 
 
 def _log_failure(what: str, about: int | None, account: Account, error: str, *, user: int | None = None) -> None:
