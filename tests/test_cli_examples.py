@@ -228,8 +228,8 @@ def twelfth_event(world: World) -> None:
 
 
 def electronic_invoices(world: World) -> None:
-    (world.folder / "FA-2026-0100.pdf").write_bytes(pdf({"factur-x.xml": cii(buyer_id="C1042")}))
-    (world.folder / "FA-2026-0101.xml").write_bytes(cii(number="FA-2026-0101", buyer_id="C1042"))
+    (world.folder / "FA-2026-0100.pdf").write_bytes(pdf({"factur-x.xml": cii(buyer_id="C1042", buyer="Grand Client")}))
+    (world.folder / "FA-2026-0101.xml").write_bytes(cii(number="FA-2026-0101", buyer_id="C1042", buyer="Grand Client"))
 
 
 PREPARED: Final[dict[str, Callable[[World], None]]] = {

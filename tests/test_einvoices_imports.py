@@ -184,8 +184,11 @@ def test_of_two_customers_of_one_name_none_is_guessed(conn: Connection) -> None:
     assert save(conn, cii(buyer_id=""), customer="C-2")[0].customer == "C-2"
 
 
-def test_a_customer_of_another_name_is_pointed_at(conn: Connection) -> None:
-    (one,) = save(conn, cii(buyer="Dupont et Fils"))
+def test_a_customer_of_the_number_and_another_name_is_not_taken_unless_said(conn: Connection) -> None:
+    why = "is to Dupont et Fils, and customer C-1 is Dupont SARL: where they are the same, say --customer C-1"
+    assert refused(conn, cii(buyer="Dupont et Fils")) == why
+    (one,) = save(conn, cii(buyer="Dupont et Fils"), customer="C-1")
+    assert (one.became, one.matched) == ("new", "said")
     assert "customer C-1 is Dupont SARL, the invoice is to Dupont et Fils" in one.notices
 
 
@@ -214,6 +217,15 @@ def test_a_company_is_matched_by_its_siren_however_it_is_written(conn: Connectio
 
 def test_a_company_may_be_said_where_nothing_tells_it(conn: Connection) -> None:
     assert save(conn, cii(seller="NS"), company="NORD")[0].company == "NORD"
+
+
+def test_a_seller_that_nothing_tells_from_a_stranger_is_pointed_at(conn: Connection) -> None:
+    save_company(conn, code="NORD", name="Nord SAS", iban="DE89370400440532013000", by="user:marie")
+    stranger = "the seller is Sud SA; no account, name or SIREN says that it is Nord SAS"
+    assert stranger in save(conn, cii(seller="Sud SA"), company="NORD")[0].notices
+    assert not any("the seller is" in notice for notice in save(conn, cii(number="FA-2"), company="NORD")[0].notices)
+    save_company(conn, code="NORD", name="Nord SAS", iban="FR7630006000011234567890189", by="user:marie")
+    assert stranger not in save(conn, cii(number="FA-3", seller="Sud SA"), company="NORD")[0].notices
 
 
 def test_a_company_is_matched_by_its_account(conn: Connection) -> None:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from store.connection import Connection
     from store.einvoices import Buyer, DueFrom
     from store.invoices import LockedInvoice
+    from workflow.einvoices import Party
 
 Matched = Literal["number", "name", "said"]
 Became = Literal["new", "changed", "unchanged", "refused"]
@@ -134,7 +135,11 @@ def _placed(
     company = _seller(said, sellers, named=named)
     buyer, matched = _buyer(conn, said, customer)
     notices = []
-    if _plain(buyer.name) != _plain(said.buyer.name):
+    if not (company.siren in _sirens(said) or (said.iban and said.iban == company.iban) or _same(said.seller, company)):
+        notices.append(
+            f"the seller is {said.seller.name}; no account, name or SIREN says that it is {company.name}"
+        )
+    if not _same(said.buyer, buyer):
         notices.append(f"customer {buyer.number} is {buyer.name}, the invoice is to {said.buyer.name}")
     if said.buyer.email and not buyer.reachable:
         notices.append(f"customer {buyer.number} has no mail address here; the invoice gives {said.buyer.email}")
@@ -161,7 +166,7 @@ def _seller(said: EInvoice, sellers: Sequence[Company], *, named: bool) -> Compa
             free
             if named
             else [one for one in free if one.iban and one.iban == said.iban]
-            or [one for one in free if _plain(one.name) == _plain(said.seller.name)]
+            or [one for one in free if _same(said.seller, one)]
         )
     if len(found) == 1:
         return found[0]
@@ -202,7 +207,13 @@ def _buyer(conn: Connection, said: EInvoice, customer: str | None) -> tuple[Buye
     if len(found) > 1:
         several = ", ".join(one.number for one in found)
         raise _refused(f"is to {said.buyer.name}, which may be any of {several}: say which, --customer")
-    return found[0], matched
+    (buyer,) = found
+    if matched == "number" and not _same(said.buyer, buyer):
+        raise _refused(
+            f"is to {said.buyer.name}, and customer {buyer.number} is {buyer.name}: "
+            f"where they are the same, say --customer {buyer.number}"
+        )
+    return buyer, matched
 
 
 def _save(conn: Connection, read: Read, said: EInvoice, place: _Place, *, held: str, by: str, today: date) -> Became:
@@ -277,6 +288,11 @@ def _keep(conn: Connection, invoice_id: int, read: Read, place: _Place) -> bool:
     media_type, ending = ("application/pdf", ".pdf") if pdf else ("application/xml", ".xml")
     name = read.file if read.file.lower().endswith(ending) else f"{read.file}{ending}"
     return invoices.attach(conn, invoice_id, sha256=sha256, content=read.content, name=name, media_type=media_type)
+
+
+def _same(party: Party, known: Buyer | Company) -> bool:
+    """Whether both have one name, but for capitals and spaces."""
+    return _plain(party.name) == _plain(known.name)
 
 
 def _plain(name: str) -> str:
