@@ -35,6 +35,7 @@ _UNFINISHED_RUN = """
 SELECT id FROM runs WHERE id = %(id)s::bigint AND closed_at IS NULL AND refused_by IS NULL FOR NO KEY UPDATE
 """
 _WHY = "SELECT held_because FROM runs WHERE id = %(id)s::bigint"
+_WHY_INVOICE = "SELECT held_because FROM invoices WHERE id = %(id)s::bigint"
 _RULE = "SELECT id FROM rules WHERE title = %(title)s::text"
 _ACCOUNT = "SELECT id FROM mail_accounts WHERE name = %(name)s::text"
 
@@ -63,6 +64,12 @@ def unfinished_run(conn: Connection, run_id: int) -> int | None:
 def why_run_held(conn: Connection, run_id: int) -> str | None:
     """Why a run is held; None where it is not."""
     row = conn.execute(_WHY, {"id": run_id}).fetchone()
+    return row[0] if row else None
+
+
+def why_invoice_held(conn: Connection, invoice_id: int) -> str | None:
+    """Why an invoice is held; None where it is not."""
+    row = conn.execute(_WHY_INVOICE, {"id": invoice_id}).fetchone()
     return row[0] if row else None
 
 

@@ -13,7 +13,7 @@ from operations.companies import save_company
 from operations.customers import save_contact, save_customer
 from operations.einvoices.imports import import_files
 from operations.einvoices.read import Read, read
-from operations.holds import release
+from operations.holds import hold, release
 from operations.invoices import cancel
 from operations.ledger import record_payment
 from store import companies
@@ -110,7 +110,7 @@ def test_the_same_file_again_changes_nothing(conn: Connection) -> None:
     release(conn, company="NORD", invoice=NUMBER, because="rejected", by="user:marie", today=TODAY)
     before = saved(conn), written(conn)
     (again,) = save(conn, cii(means=("59",)))
-    assert again.became == "unchanged"
+    assert (again.became, again.held) == ("unchanged", "")
     assert (saved(conn), written(conn)) == before, "not held again either"
 
 
@@ -125,6 +125,31 @@ def test_a_direct_debit_is_held_until_a_person_lets_go_of_it(conn: Connection) -
     (one,) = save(conn, cii(means=("59",)))
     assert "direct debit (means 59)" in one.held
     assert saved(conn)["held_because"] == one.held
+
+
+def test_an_invoice_that_is_here_is_held_by_its_document_once(conn: Connection) -> None:
+    invoice(conn, NUMBER, due_on=date(2026, 11, 1))
+    told = [save(conn, cii(means=("59",)))[0] for _ in range(2)]
+    assert [one.became for one in told] == ["changed", "unchanged"]
+    assert "direct debit (means 59)" in saved(conn)["held_because"]
+    assert {one.held for one in told} == {saved(conn)["held_because"]}, "what still holds is told again"
+    release(conn, company="NORD", invoice=NUMBER, because="rejected", by="user:marie", today=TODAY)
+    assert (save(conn, cii(means=("59",)))[0].held, saved(conn)["held_because"]) == ("", None)
+
+
+def test_a_persons_hold_stays_behind_the_documents(conn: Connection) -> None:
+    invoice(conn, NUMBER, due_on=date(2026, 11, 1))
+    hold(conn, company="NORD", invoice=NUMBER, because="x" * 200, by="user:marie", today=TODAY)
+    (one,) = save(conn, cii(means=("59",)))
+    assert one.held == saved(conn)["held_because"]
+    assert one.held.startswith("is collected by direct debit (means 59)")
+    assert (len(one.held), "rejected; xxx" in one.held) == (200, True)
+
+
+def test_an_invoice_that_is_here_is_known_as_factored_by_its_document(conn: Connection) -> None:
+    invoice(conn, NUMBER, due_on=date(2026, 11, 1))
+    assert save(conn, cii(type_code="393"))[0].became == "changed"
+    assert saved(conn)["factored"]
 
 
 def test_a_factored_invoice_is_not_ours_to_chase(conn: Connection) -> None:

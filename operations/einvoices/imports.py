@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Final, Literal
 
 import stdnum.fr.siren
 
-from operations.acting import acting
+from operations.acting import LONGEST_LINE, acting
 from operations.holds import hold
 from operations.invoices import issue, update
-from store import companies, einvoices, invoices, settings
+from store import companies, einvoices, holds, invoices, settings
 from workflow.einvoices import CORRECTIONS, EInvoice, chased
 from workflow.errors import InvalidInput
 
@@ -36,7 +36,10 @@ LARGEST_IMPORT: Final = 1000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Imported:
-    """What one file became. `customer` was `matched` by number, by name, or said; `notices`: to be looked at."""
+    """What one file became. `customer` was `matched` by number, by name, or said; `notices`: to be looked at.
+
+    `held`: why the invoice is held, by this file or before.
+    """
 
     file: str
     became: Became
@@ -106,7 +109,7 @@ def _import(
         place = _placed(conn, said, sellers, named=named, customer=customer)
         today = place.company.day(settings.read(conn).business_now)
         with acting(conn, by=by, because=f"electronic invoice {read.file}", today=today):
-            became = _save(conn, read, said, place, held=why, by=by, today=today)
+            became, held = _save(conn, read, said, place, why=why, by=by, today=today)
     except InvalidInput as error:
         refused = error.reason if error.field == "einvoice" else str(error)
         return Imported(file=read.file, became="refused", einvoice=said, refused=refused)
@@ -120,7 +123,7 @@ def _import(
         matched=place.matched,
         due_on=place.due_on,
         due_from=place.due_from,
-        held=why,
+        held=held,
         notices=(*said.oddities, *place.notices),
     )
 
@@ -136,9 +139,7 @@ def _placed(
     buyer, matched = _buyer(conn, said, customer)
     notices = []
     if not (company.siren in _sirens(said) or (said.iban and said.iban == company.iban) or _same(said.seller, company)):
-        notices.append(
-            f"the seller is {said.seller.name}; no account, name or SIREN says that it is {company.name}"
-        )
+        notices.append(f"the seller is {said.seller.name}; no account, name or SIREN says that it is {company.name}")
     if not _same(said.buyer, buyer):
         notices.append(f"customer {buyer.number} is {buyer.name}, the invoice is to {said.buyer.name}")
     if said.buyer.email and not buyer.reachable:
@@ -216,7 +217,13 @@ def _buyer(conn: Connection, said: EInvoice, customer: str | None) -> tuple[Buye
     return buyer, matched
 
 
-def _save(conn: Connection, read: Read, said: EInvoice, place: _Place, *, held: str, by: str, today: date) -> Became:
+def _save(
+    conn: Connection, read: Read, said: EInvoice, place: _Place, *, why: str, by: str, today: date
+) -> tuple[Became, str]:
+    """Save it, and say why the invoice is then held. Its document holds it once: a person may have let go of it since.
+
+    A person's reason stays behind the document's.
+    """
     code = place.company.code
     if said.type_code in CORRECTIONS:
         _check_corrected(conn, said, code)
@@ -239,12 +246,17 @@ def _save(conn: Connection, read: Read, said: EInvoice, place: _Place, *, held: 
             by=by,
             today=today,
         )
-        if held:
-            hold(conn, company=code, invoice=said.number, because=held, by=by, today=today)
     changed |= _keep(conn, invoice_id, read, place)
     note = einvoices.Note(format=said.format, type_code=said.type_code, terms=said.terms, due_from=place.due_from)
-    changed |= einvoices.save(conn, invoice_id, note)
-    return "changed" if known and changed else "unchanged" if known else "new"
+    held = holds.why_invoice_held(conn, invoice_id) or ""
+    if einvoices.save(conn, invoice_id, note):
+        changed = True
+        if known and said.factored:
+            update(conn, company=code, number=said.number, factored=True, by=by, today=today)
+        if why:
+            held = f"{why}; {held}"[:LONGEST_LINE].strip() if held else why
+            hold(conn, company=code, invoice=said.number, because=held, by=by, today=today)
+    return "changed" if known and changed else "unchanged" if known else "new", held
 
 
 def _check_corrected(conn: Connection, said: EInvoice, code: str) -> None:

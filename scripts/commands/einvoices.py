@@ -173,7 +173,7 @@ def _print(out: Out, done: Sequence[Imported]) -> None:
             printing.two_lines(f"{one.customer} {one.customer_name}", _MATCHED[one.matched]),
             one.due_on,
             printing.amount(one.einvoice.payable, one.einvoice.currency),
-            "new, held" if one.held and one.became == "new" else one.became,
+            f"{one.became}, held" if one.held else one.became,
         )
         for one in done
         if one.einvoice and one.matched
