@@ -21,6 +21,8 @@ LONGEST_TEXT: Final = 2000
 
 # No ledger is older, no due date later: such a year is a mistake.
 YEARS: Final = range(1950, 2101)
+# Of a file's sha256 in the journal, which is never mended: a file's name may say whom it is about.
+HASH_CHARACTERS: Final = 12
 # Who acts: `system`, or a kind and a name, such as `user:marie` or `events:/erp`.
 _ACTOR = re.compile(r"[a-z]+(:[A-Za-z0-9._:@/%~+-]{1,100})?")
 # Controls, line and paragraph separators, marks that turn the direction of writing, and what is no character.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from datetime import date
 from decimal import Decimal
 from functools import cache
@@ -46,7 +47,8 @@ def parsed(content: bytes) -> EInvoice:
 
 def files(*contents: bytes) -> list[Read]:
     return [
-        Read(file=f"{number}.xml", content=content, einvoice=parsed(content)) for number, content in enumerate(contents)
+        Read(file=f"{number}.xml", content=one, sha256=hashlib.sha256(one).digest(), einvoice=parsed(one))
+        for number, one in enumerate(contents)
     ]
 
 
@@ -95,6 +97,13 @@ def test_the_document_is_the_invoices_original_byte_for_byte(
     invoice_id = saved(conn)["id"]
     kept_name, kept_type, _, kept = originals(conn, [invoice_id])[invoice_id]
     assert (kept_name, kept_type, bytes(kept)) == (name, media_type, content)
+
+
+def test_the_journal_names_the_document_by_its_hash(conn: Connection) -> None:
+    invoice(conn, NUMBER, due_on=date(2026, 11, 1))
+    save(conn, cii())
+    said = conn.execute("SELECT DISTINCT because FROM journal WHERE because LIKE 'electronic%'").fetchall()
+    assert said == [(f"electronic invoice {hashlib.sha256(cii()).hexdigest()[:12]}",)]
 
 
 def test_a_dry_run_says_the_same_and_leaves_nothing(conn: Connection) -> None:
@@ -318,7 +327,7 @@ def test_a_correction_that_comes_before_its_original_is_refused(conn: Connection
 
 
 def test_a_file_that_is_refused_stops_no_other(conn: Connection) -> None:
-    unread = Read(file="x.pdf", content=b"", einvoice=None, refused="is a PDF that cannot be read")
+    unread = Read(file="x.pdf", content=b"", sha256=b"", einvoice=None, refused="is a PDF that cannot be read")
     done = import_files(conn, [unread, *files(cii(type_code="381"), cii())], dry_run=False, by="user:marie")
     assert [one.became for one in done] == ["refused", "refused", "new"]
     assert done[0].refused == unread.refused

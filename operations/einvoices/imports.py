@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 import stdnum.fr.siren
 
-from operations.acting import LONGEST_LINE, acting
+from operations.acting import HASH_CHARACTERS, LONGEST_LINE, acting
 from operations.holds import hold
 from operations.invoices import issue, update
 from store import companies, einvoices, holds, invoices, settings
@@ -108,7 +107,7 @@ def _import(
             raise _refused(why)
         place = _placed(conn, said, sellers, named=named, customer=customer)
         today = place.company.day(settings.read(conn).business_now)
-        with acting(conn, by=by, because=f"electronic invoice {read.file}", today=today):
+        with acting(conn, by=by, because=f"electronic invoice {read.sha256.hex()[:HASH_CHARACTERS]}", today=today):
             became, held = _save(conn, read, said, place, why=why, by=by, today=today)
     except InvalidInput as error:
         refused = error.reason if error.field == "einvoice" else str(error)
@@ -290,16 +289,15 @@ def _complete(conn: Connection, known: LockedInvoice, said: EInvoice, place: _Pl
 
 def _keep(conn: Connection, invoice_id: int, read: Read, place: _Place) -> bool:
     """Keep the document as the invoice's original, unless it has another. False where nothing is new."""
-    sha256 = hashlib.sha256(read.content).digest()
     kept = einvoices.original(conn, invoice_id)
     if kept is not None:
-        if kept != sha256:
+        if kept != read.sha256:
             place.notices.append("the invoice has another original, which stays")
         return False
     pdf = read.content.startswith(b"%PDF-")
     media_type, ending = ("application/pdf", ".pdf") if pdf else ("application/xml", ".xml")
     name = read.file if read.file.lower().endswith(ending) else f"{read.file}{ending}"
-    return invoices.attach(conn, invoice_id, sha256=sha256, content=read.content, name=name, media_type=media_type)
+    return invoices.attach(conn, invoice_id, sha256=read.sha256, content=read.content, name=name, media_type=media_type)
 
 
 def _same(party: Party, known: Buyer | Company) -> bool:

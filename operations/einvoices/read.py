@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -43,6 +44,7 @@ class Read:
 
     file: str
     content: bytes
+    sha256: bytes
     einvoice: EInvoice | None
     refused: str = ""
 
@@ -65,12 +67,13 @@ def read_file(path: Path) -> Read:
         with path.open("rb") as file:
             content = file.read(LARGEST + 1)
     except OSError as error:
-        return Read(file=name, content=b"", einvoice=None, refused=f"cannot be read: {error.strerror}")
+        return Read(file=name, content=b"", sha256=b"", einvoice=None, refused=f"cannot be read: {error.strerror}")
+    sha256 = hashlib.sha256(content).digest()
     try:
-        return Read(file=name, content=content, einvoice=read(content))
+        return Read(file=name, content=content, sha256=sha256, einvoice=read(content))
     except InvalidInput as error:
         why = error.reason if error.field == "content" else str(error)
-        return Read(file=name, content=content, einvoice=None, refused=why)
+        return Read(file=name, content=content, sha256=sha256, einvoice=None, refused=why)
 
 
 def read(content: bytes) -> EInvoice:

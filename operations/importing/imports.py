@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from psycopg.errors import LockNotAvailable
 
 from letters.headers import file_name
-from operations.acting import acting
+from operations.acting import HASH_CHARACTERS, acting
 from operations.formulas import harmless
 from operations.importing import mappings, records, sheets
 from operations.importing.bills import plan_invoices
@@ -219,7 +219,7 @@ def _import(
     progress: Progress,
 ) -> Imported:
     reading, mapping = understood.reading, understood.mapping
-    why = f"import {understood.sheet.name}{': ' if because else ''}{because}"
+    why = f"import {understood.sha256[:HASH_CHARACTERS]}{': ' if because else ''}{because}"
     with acting(conn, by=by, because=why, today=settings.read(conn).business_now.date()):
         if not dry_run and not imports.alone(conn):
             raise Busy

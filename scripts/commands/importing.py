@@ -42,7 +42,7 @@ _LONGEST: Final = 40
 @click.option("--only-good", is_flag=True, help="Import the good rows though others are refused; exit code 3.")
 @click.option("--bad", "bad_file", metavar="FILE.csv", help="Write the refused rows there with the reasons.")
 @click.option("--create-tags", is_flag=True, help="Make the tags that do not exist.")
-@click.option("--because", default="", metavar="TEXT", help="Why: kept in the journal beside the file's name.")
+@click.option("--because", default="", metavar="TEXT", help="Why: kept in the journal beside the file's hash.")
 @click.option("--dry-run", is_flag=True, help="Only show what would happen, as without --yes.")
 @yes_option
 @json_option
