@@ -4,23 +4,33 @@ from __future__ import annotations
 
 import re
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from psycopg.errors import DeadlockDetected, LockNotAvailable
 
 from letters.headers import check_address
 from store.connection import act
 from workflow.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Generator, Iterable
+    from collections.abc import Callable, Collection, Generator, Iterable
     from datetime import date
 
     from store.connection import Connection
+
+Done = TypeVar("Done")
 
 LONGEST_LINE: Final = 200
 LONGEST_TEXT: Final = 2000
 
 # No ledger is older, no due date later: such a year is a mistake.
 YEARS: Final = range(1950, 2101)
+
+# Others hold what an operation changes: it is taken back, and may be done again.
+HELD_BY_OTHERS: Final = (LockNotAvailable, DeadlockDetected)
+# Each waits as long as the lock_timeout of store.connection lets it: two minutes in all, a batch of the largest size.
+TRIES: Final = 12
+
 # Of a file's sha256 in the journal, which is never mended: a file's name may say whom it is about.
 HASH_CHARACTERS: Final = 12
 # Who acts: `system`, or a kind and a name, such as `user:marie` or `events:/erp`.
@@ -44,6 +54,19 @@ def acting(conn: Connection, *, by: str, because: str = "", today: date | None =
     with conn.transaction():
         act(conn, actor=by, because=because, today=today)
         yield
+
+
+def patiently(do: Callable[[], Done], waiting: Callable[[], object]) -> Done:
+    """Do a whole operation, from its beginning again while others hold what it changes, `waiting` called each time.
+
+    Raises one of HELD_BY_OTHERS where they do so for too long.
+    """
+    for _ in range(TRIES - 1):
+        try:
+            return do()
+        except HELD_BY_OTHERS:
+            waiting()
+    return do()
 
 
 def line(text: str, *, field: str) -> str:

@@ -9,6 +9,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from psycopg.pq import TransactionStatus
 
 from operations.companies import save_company
 from operations.customers import save_contact, save_customer
@@ -19,12 +20,15 @@ from operations.invoices import cancel
 from operations.ledger import record_payment
 from store import companies
 from store.claims import originals
+from store.connection import connect
 from tests.einvoice_files import cii, pdf, ubl
 from tests.trade import TODAY, invoice, open_company, open_trade, row, written
 from workflow.einvoices import CORRECTIONS
 from workflow.errors import InvalidInput
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from operations.einvoices.imports import Imported
     from store.connection import Connection
     from workflow.einvoices import EInvoice
@@ -55,7 +59,8 @@ def files(*contents: bytes) -> list[Read]:
 def save(
     conn: Connection, *contents: bytes, dry_run: bool = False, company: str | None = None, customer: str | None = None
 ) -> list[Imported]:
-    return import_files(conn, files(*contents), company=company, customer=customer, dry_run=dry_run, by="user:marie")
+    read = files(*contents)
+    return import_files(conn, read, of=len(read), company=company, customer=customer, dry_run=dry_run, by="user:marie")
 
 
 def refused(conn: Connection, content: bytes, company: str | None = None) -> str:
@@ -328,11 +333,58 @@ def test_a_correction_that_comes_before_its_original_is_refused(conn: Connection
 
 def test_a_file_that_is_refused_stops_no_other(conn: Connection) -> None:
     unread = Read(file="x.pdf", content=b"", sha256=b"", einvoice=None, refused="is a PDF that cannot be read")
-    done = import_files(conn, [unread, *files(cii(type_code="381"), cii())], dry_run=False, by="user:marie")
+    three = [unread, *files(cii(type_code="381"), cii())]
+    done = import_files(conn, three, of=3, dry_run=False, by="user:marie")
     assert [one.became for one in done] == ["refused", "refused", "new"]
     assert done[0].refused == unread.refused
 
 
 def test_too_many_at_once_are_refused(conn: Connection) -> None:
     with pytest.raises(InvalidInput, match="more than 1000"):
-        import_files(conn, files(cii()) * 1001, dry_run=True, by="user:marie")
+        import_files(conn, never_read(), of=1001, dry_run=True, by="user:marie")
+
+
+def never_read() -> Iterator[Read]:
+    pytest.fail("nothing is read before it is known how many there are")
+    yield
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_nothing_is_locked_while_files_are_read(database_url: str, *, dry_run: bool) -> None:
+    with connect(database_url) as conn:
+        open_trade(conn)
+        conn.commit()
+
+        def reading() -> Iterator[Read]:
+            for one in files(cii(), cii(number="FA-2")):
+                assert conn.info.transaction_status == TransactionStatus.IDLE
+                yield one
+
+        import_files(conn, reading(), of=2, dry_run=dry_run, by="user:marie")
+        assert count(conn) == (0 if dry_run else 2)
+
+
+def test_a_busy_invoice_is_waited_for_and_then_refused_alone(database_url: str) -> None:
+    with connect(database_url) as conn, connect(database_url) as batch:
+        open_trade(conn)
+        for number in ("FA-2", "FA-4"):
+            invoice(conn, number, due_on=date(2026, 11, 1))
+        conn.execute("SET lock_timeout = '20ms'")
+        conn.commit()
+        batch.execute("SELECT FROM invoices WHERE number = 'FA-2' FOR UPDATE")
+        four = files(*(cii(number=f"FA-{number}") for number in range(1, 5)))
+        waited: list[int] = []
+        done = import_files(
+            conn, four, of=4, dry_run=False, by="user:marie", waiting=lambda: waited.append(count(batch))
+        )
+        assert [one.became for one in done] == ["new", "refused", "new", "changed"]
+        assert "somebody else is changing" in done[1].refused
+        assert set(waited) == {3}, "what was saved before is saved for good"
+        waited.clear()
+
+        def batch_ends() -> None:
+            waited.append(1)
+            batch.commit()
+
+        (one,) = import_files(conn, four[1:2], of=1, dry_run=False, by="user:marie", waiting=batch_ends)
+        assert (one.became, waited) == ("changed", [1])

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Final, Literal
 
 import stdnum.fr.siren
 
-from operations.acting import HASH_CHARACTERS, LONGEST_LINE, acting
+from operations.acting import HASH_CHARACTERS, HELD_BY_OTHERS, LONGEST_LINE, acting, patiently
 from operations.holds import hold
 from operations.invoices import issue, update
 from store import companies, einvoices, holds, invoices, settings
@@ -17,7 +19,7 @@ from workflow.einvoices import CORRECTIONS, EInvoice, chased
 from workflow.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from datetime import date
 
     from operations.einvoices.read import Read
@@ -31,6 +33,7 @@ Matched = Literal["number", "name", "said"]
 Became = Literal["new", "changed", "unchanged", "refused"]
 
 LARGEST_IMPORT: Final = 1000
+_PDF: Final = b"%PDF-"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,40 +71,60 @@ class _Place:
 
 def import_files(
     conn: Connection,
-    files: Sequence[Read],
+    files: Iterable[Read],
     *,
+    of: int,
     company: str | None = None,
     customer: str | None = None,
     dry_run: bool,
     by: str,
-    progress: Callable[[int, int], object] = lambda _done, _all: None,
+    waiting: Callable[[], object] = lambda: None,
 ) -> list[Imported]:
-    """Save what can be saved, each file by itself; the same files again change nothing. A dry run is taken back whole.
+    """Save what can be saved, each file in a transaction of its own, as it comes; the same files again change nothing.
 
-    `company` and `customer` say whose and to whom all of them are. Raises InvalidInput for an unknown company.
+    `of`: how many they are. While others hold what a file changes it begins again, and calls `waiting` each time; at
+    last that file is refused. A dry run reads all before it locks anything, waits once, and is taken back whole.
+
+    `company` and `customer` say whose and to whom all of them are. Raises InvalidInput for too many.
     """
-    if len(files) > LARGEST_IMPORT:
-        raise InvalidInput(
-            field="files", value=len(files), reason=f"are more than {LARGEST_IMPORT}: take some at a time"
-        )
-    sellers = list(companies.companies(conn).values())
+    if of > LARGEST_IMPORT:
+        raise InvalidInput(field="files", value=of, reason=f"are more than {LARGEST_IMPORT}: take some at a time")
+    if dry_run:  # nothing of it is kept, so their bytes are not held meanwhile: only what tells a PDF
+        files = [replace(one, content=one.content[: len(_PDF)]) for one in files]
+    with conn.transaction():
+        sellers = list(companies.companies(conn).values())
     if company is not None:
         sellers = [one for one in sellers if one.code == company]
-    done = []
-    with conn.transaction(force_rollback=dry_run):
-        for number, one in enumerate(files):
-            progress(number, len(files))
-            done.append(_import(conn, one, sellers, named=company is not None, customer=customer, by=by))
-    return done
+    do = partial(_import, conn, sellers, named=company is not None, customer=customer, by=by)
+    with conn.transaction(force_rollback=True) if dry_run else nullcontext():
+        return [_told(partial(do, one), one, None if dry_run else waiting) for one in files]
 
 
-def _import(
-    conn: Connection, read: Read, sellers: Sequence[Company], *, named: bool, customer: str | None, by: str
-) -> Imported:
+def _told(do: Callable[[EInvoice], Imported], read: Read, waiting: Callable[[], object] | None) -> Imported:
+    """What a file became, or why it was refused."""
     said = read.einvoice
     if said is None:
         return Imported(file=read.file, became="refused", einvoice=None, refused=read.refused)
     try:
+        return patiently(partial(do, said), waiting) if waiting else do(said)
+    except InvalidInput as error:
+        refused = error.reason if error.field == "einvoice" else str(error)
+    except HELD_BY_OTHERS:
+        refused = "would change what somebody else is changing, by a large batch perhaps: try again later"
+    return Imported(file=read.file, became="refused", einvoice=said, refused=refused)
+
+
+def _import(
+    conn: Connection,
+    sellers: Sequence[Company],
+    read: Read,
+    said: EInvoice,
+    *,
+    named: bool,
+    customer: str | None,
+    by: str,
+) -> Imported:
+    with conn.transaction():
         verdict, why = chased(said)
         if verdict == "never":
             raise _refused(why)
@@ -109,9 +132,6 @@ def _import(
         today = place.company.day(settings.read(conn).business_now)
         with acting(conn, by=by, because=f"electronic invoice {read.sha256.hex()[:HASH_CHARACTERS]}", today=today):
             became, held = _save(conn, read, said, place, why=why, by=by, today=today)
-    except InvalidInput as error:
-        refused = error.reason if error.field == "einvoice" else str(error)
-        return Imported(file=read.file, became="refused", einvoice=said, refused=refused)
     return Imported(
         file=read.file,
         became=became,
@@ -294,7 +314,7 @@ def _keep(conn: Connection, invoice_id: int, read: Read, place: _Place) -> bool:
         if kept != read.sha256:
             place.notices.append("the invoice has another original, which stays")
         return False
-    pdf = read.content.startswith(b"%PDF-")
+    pdf = read.content.startswith(_PDF)
     media_type, ending = ("application/pdf", ".pdf") if pdf else ("application/xml", ".xml")
     name = read.file if read.file.lower().endswith(ending) else f"{read.file}{ending}"
     return invoices.attach(conn, invoice_id, sha256=read.sha256, content=read.content, name=name, media_type=media_type)

@@ -9,10 +9,8 @@ from functools import partial
 from io import StringIO
 from typing import TYPE_CHECKING, Any, Final
 
-from psycopg.errors import LockNotAvailable
-
 from letters.headers import file_name
-from operations.acting import HASH_CHARACTERS, acting
+from operations.acting import HASH_CHARACTERS, HELD_BY_OTHERS, acting, patiently
 from operations.formulas import harmless
 from operations.importing import mappings, records, sheets
 from operations.importing.bills import plan_invoices
@@ -39,8 +37,6 @@ if TYPE_CHECKING:
     from store.connection import Connection
 
 SAMPLES: Final = 3
-# Each waits as long as the lock_timeout of store.connection lets it: two minutes in all, a batch of the largest size.
-TRIES: Final = 12
 
 
 class Busy(RelanceError):  # noqa: N818 - a fact about others
@@ -196,14 +192,9 @@ def import_file(
     """
     how = {"only_good": only_good, "create_tags": create_tags, "dry_run": dry_run}
     do = partial(_import, conn, understood, because=because, by=by, progress=progress, **how)
-    for _ in range(TRIES - 1):
-        try:
-            return do()
-        except LockNotAvailable:
-            waiting()
     try:
-        return do()
-    except LockNotAvailable:
+        return patiently(do, waiting)
+    except HELD_BY_OTHERS:
         raise InUse from None
 
 

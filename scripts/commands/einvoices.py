@@ -87,8 +87,18 @@ def import_(
         number = find_customer(at.conn, customer) if customer is not None else None
         at.conn.commit()  # nothing is held while files are read
         with progress("reading", as_json=as_json) as bar:
-            found = list(read_files(files, progress=bar))
-        done = import_files(at.conn, found, company=code, customer=number, dry_run=not yes, by=at.by)
+            done = import_files(
+                at.conn,
+                read_files(files, progress=bar),
+                of=len(files),
+                company=code,
+                customer=number,
+                dry_run=not yes,
+                by=at.by,
+                waiting=lambda: printing.message(
+                    "somebody else is changing the same rows, a large batch perhaps: waiting"
+                ),
+            )
     if as_json:
         both = zip(files, done, strict=True)
         printing.print_json([{**_json(path, one.einvoice, one.refused), **_became(one)} for path, one in both])
