@@ -61,7 +61,7 @@ _Identity = tuple[str, int, int]
 class _Queued:
     """A mail under one queue id. `told`: the last status of each recipient, in lower case, with its quote.
 
-    Once sent it stays so: of an address that stands for several, one who has the mail is enough.
+    An address that stands for several stays sent: one of them who has the mail is enough.
     """
 
     message_id: str
@@ -75,10 +75,10 @@ class _Queued:
             status = told[3].decode("ascii")
             quote = _quote(stamp, queue_id, f"status={status} ({_text(told[4])})")
             self.accepted = self.accepted or quote
-            for address in filter(None, (told[1], told[2])):
-                recipient = _text(address).lower()
-                if recipient not in self.told or self.told[recipient][0] != "sent":
-                    self.told[recipient] = (status, quote)
+            self.told[_text(told[1]).lower()] = (status, quote)
+            asked_for = _text(told[2] or b"").lower()
+            if asked_for and self.told.get(asked_for, ("", ""))[0] != "sent":
+                self.told[asked_for] = (status, quote)
         elif _QUEUED.match(said):
             self.accepted = self.accepted or _quote(stamp, queue_id, "queue active")
         elif _EXPIRED.match(said):
