@@ -41,9 +41,10 @@ UPDATE reminders SET not_before = clock_timestamp() + make_interval(secs => %(wa
                        WHERE id = ANY(%(ids)s::bigint[]) AND company_id = %(company_id)s AND state = 'due'
                        ORDER BY id FOR UPDATE SKIP LOCKED))
 """
-# Where an account leads is journaled with it; holding and releasing it changes nothing of that.
+# Where an account leads is journaled with it; holding and releasing it changes nothing of that, nor does its making.
 ACCOUNT_CHANGED = """
     j.subject = 'account' AND j.subject_id = v.account_id AND j.change ?| '{host,port,username,evidence,key_header}'
+    AND NOT (j.change ? 'host' AND j.change -> 'host' ->> 0 IS NULL)
 """
 _CLAIM = f"""
 UPDATE reminders
@@ -60,7 +61,8 @@ RETURNING id, fence, run_id, rule_id, rule_version, company_id, customer_id, cur
                ELSE again_until <= clock_timestamp()
                     OR EXISTS (SELECT FROM rule_versions v JOIN journal j ON {ACCOUNT_CHANGED}
                                 WHERE v.rule_id = reminders.rule_id AND v.version = reminders.rule_version
-                                  AND j.at > reminders.armed_at) END AS too_late
+                                  AND j.at >= reminders.armed_at - make_interval(secs => %(quarantine_s)s::float8))
+               END AS too_late
 """
 _INVOICES = """
 SELECT reminder_id, invoice_id, amount FROM reminder_invoices
@@ -113,9 +115,12 @@ def wait_for_window(conn: Connection, ids: Sequence[int], company_id: int, wait_
     conn.execute(_WAIT_FOR_WINDOW, {"ids": list(ids), "company_id": company_id, "wait_s": wait_s})
 
 
-def claim(conn: Connection, ids: Sequence[int], *, lease_s: float) -> list[Claimed]:
-    """Claim those that are due and whose gates are open; what somebody else has is left out quietly."""
-    rows = conn.execute(_CLAIM, {"ids": list(ids), "lease_s": lease_s}).fetchall()
+def claim(conn: Connection, ids: Sequence[int], *, lease_s: float, quarantine_s: float) -> list[Claimed]:
+    """Claim those that are due and whose gates are open; what somebody else has is left out quietly.
+
+    A change of its account counts from `quarantine_s` before its last dot: it was claimed before it was armed.
+    """
+    rows = conn.execute(_CLAIM, {"ids": list(ids), "lease_s": lease_s, "quarantine_s": quarantine_s}).fetchall()
     return [
         Claimed(
             id=row[0],

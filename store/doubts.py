@@ -36,6 +36,7 @@ _KNOWN = f"""
 SELECT r.id, r.fence, r.company_id, v.account_id, r.recipient, r.message_id, r.armed_at,
        coalesce((SELECT min(t.at) FROM attempts t WHERE t.reminder_id = r.id AND t.step = 'armed'), r.armed_at)
            AS first_armed_at,
+       ARRAY(SELECT t.at FROM attempts t WHERE t.reminder_id = r.id AND t.step = 'armed' ORDER BY t.id) AS dots,
        (SELECT count(*) FROM attempts t WHERE t.reminder_id = r.id AND t.step = 'resolved'
            AND starts_with(t.actor, 'policy:')) AS sent_again,
        r.problem IS NOT NULL AS came_back,
@@ -67,6 +68,10 @@ UNION
 SELECT reminder_id FROM (SELECT reminder_id, step FROM attempts WHERE id >= %(position)s::bigint
                           ORDER BY id DESC LIMIT %(most)s) AS t WHERE step = 'accepted'
 """
+_NEXT = """
+SELECT CASE step WHEN 'accepted' THEN reminder_id END, at FROM attempts WHERE id >= %(position)s::bigint
+ ORDER BY id LIMIT %(most)s
+"""
 _PRECEDING = """
 SELECT CASE step WHEN 'accepted' THEN reminder_id END FROM attempts WHERE id < %(position)s::bigint
  ORDER BY id DESC LIMIT %(most)s
@@ -76,6 +81,13 @@ SELECT r.message_id, r.recipient, r.armed_at
   FROM reminders r JOIN rule_versions v ON v.rule_id = r.rule_id AND v.version = r.rule_version
  WHERE r.id = ANY(%(ids)s::bigint[]) AND v.account_id = %(account_id)s AND r.state = 'sent'
    AND r.armed_at >= %(at)s::timestamptz
+ ORDER BY r.armed_at LIMIT %(limit)s
+"""
+_WITHIN = """
+SELECT r.message_id, r.recipient, r.armed_at
+  FROM reminders r JOIN rule_versions v ON v.rule_id = r.rule_id AND v.version = r.rule_version
+ WHERE r.id = ANY(%(ids)s::bigint[]) AND v.account_id = %(account_id)s AND r.state = 'sent'
+   AND r.armed_at >= %(since)s::timestamptz AND r.armed_at < %(until)s::timestamptz
  ORDER BY r.armed_at LIMIT %(limit)s
 """
 _BEFORE = """
@@ -138,7 +150,7 @@ SELECT {_WHY} AS reason, count(*) AS mails, min({_SINCE}) AS since
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InDoubt:
-    """A reminder in doubt. `armed_at` and `first_armed_at`: when its last and its first dot may have left.
+    """A reminder in doubt. `armed_at` and `first_armed_at`: when its last and first dot may have left; `dots`: each.
 
     `sent_again`: how often a policy did so; `came_back`: its last time out ended before another dot.
     """
@@ -151,6 +163,7 @@ class InDoubt:
     message_id: str
     armed_at: datetime
     first_armed_at: datetime
+    dots: list[datetime]
     sent_again: int
     came_back: bool
     account_changed_at: datetime | None
@@ -227,6 +240,26 @@ def witnesses_before(
     }
     with conn.cursor(row_factory=class_row(Witness)) as cursor:
         return cursor.execute(_BEFORE, parameters).fetchall(), len(rows) < _MOST_ATTEMPTS
+
+
+def witnesses_within(
+    conn: Connection, account_id: int, since: datetime, until: datetime, *, limit: int
+) -> tuple[list[Witness], bool]:
+    """The account's next mails whose dots left from `since` on and before `until`, the first first.
+
+    And whether these are all: with none, there may be some behind too many others to be found.
+    """
+    rows = conn.execute(_NEXT, {"position": _position(conn, since), "most": _MOST_ATTEMPTS}).fetchall()
+    parameters = {
+        "ids": [row[0] for row in rows if row[0] is not None],
+        "account_id": account_id,
+        "since": since,
+        "until": until,
+        "limit": limit,
+    }
+    all_of_them = len(rows) < _MOST_ATTEMPTS or rows[-1][1] >= until
+    with conn.cursor(row_factory=class_row(Witness)) as cursor:
+        return cursor.execute(_WITHIN, parameters).fetchall(), all_of_them
 
 
 def _position(conn: Connection, at: datetime) -> int:

@@ -28,7 +28,7 @@ ARMED = datetime(2026, 11, 24, 9, tzinfo=UTC)
 QUARANTINE = timedelta(minutes=30)
 FREE = ARMED + QUARANTINE
 DOUBT = Doubt(armed_at=ARMED, first_armed_at=ARMED)
-ABSENT = Evidence(shows="nothing", earlier=True, later=True)
+ABSENT = Evidence(shows="nothing", earlier=True, gapless=True, later=True)
 KEY = Key(hours=24, on_every_mail=True)
 
 
@@ -69,7 +69,8 @@ def test_a_refusal_waits_for_the_quarantine_since_it_may_be_an_earlier_tries() -
     [
         (ABSENT, ("again", "not_found")),
         (Evidence(shows="nothing", earlier=True), ("wait", "nothing_later")),
-        (Evidence(shows="nothing", later=True), ("person", "nothing_earlier")),
+        (Evidence(shows="nothing", gapless=True, later=True), ("person", "nothing_earlier")),
+        (Evidence(shows="nothing", earlier=True, later=True), ("person", "gaps")),
         (Evidence(shows="unreadable"), ("wait", "unreadable")),
         (None, ("wait", "unreadable")),
     ],
@@ -141,6 +142,7 @@ EVIDENCE = st.none() | st.builds(
     Evidence,
     shows=st.sampled_from(["accepted", "refused", "nothing", "unreadable"]),
     earlier=st.booleans(),
+    gapless=st.booleans(),
     later=st.booleans(),
 )
 KEYS = st.none() | st.builds(Key, hours=st.integers(1, 720), on_every_mail=st.booleans())

@@ -16,11 +16,12 @@ from scripts.sink import Answer, Behaviour
 from store import doubts as stored
 from store import outcomes, resolutions
 from store.connection import connect, pool
-from tests.chasing import committed_chase, decide_run, one, pay, send_all
+from tests.chasing import committed_chase, decide_run, long_ago, one, pay, send_all
 from tests.postfix import PostfixLog
 from tests.provider import Provider
 from tests.stories.telling import Plan, Server
 from tests.trade import TODAY, invoice, open_account
+from workers import evidence
 from workers.doubts import settle_doubts
 from workers.settings import Settings
 from workflow.doubt import MOST_AGAIN
@@ -58,6 +59,13 @@ class Desk:
         with connect(self.url) as conn:
             open_account(conn, "sortie", host="127.0.0.1", port=self.sink.port, security="plain", **changes)
 
+    def long_since(self) -> None:
+        """What was changed so far was changed a day ago; the journal is append-only otherwise."""
+        with connect(self.url) as conn:
+            conn.execute("ALTER TABLE journal DISABLE TRIGGER USER")
+            conn.execute("UPDATE journal SET at = at - interval '1 day'")
+            conn.execute("ALTER TABLE journal ENABLE TRIGGER USER")
+
     def by_evidence(self, **changes: Any) -> None:  # noqa: ANN401 - as save_account takes them
         place = {"kind": "postfix_log", "path": str(self.log.path)}
         self.account(doubt_policy="evidence", evidence=place, **changes)
@@ -85,10 +93,10 @@ class Desk:
         with connect(self.url) as conn:
             return [row[0] for row in conn.execute("SELECT id FROM reminders WHERE run_id = %s", [run_id])]
 
-    def doubtful(self) -> int:
+    def doubtful(self, number: str = "FA-70") -> int:
         """The connection of a mail to Ana ends at its dot, which nobody has seen."""
         with connect(self.url) as conn:
-            invoice(conn, "FA-70", "70.00")
+            invoice(conn, number, "70.00")
         (reminder,) = self._run()
         self.send(reminder, LOST)
         return reminder
@@ -179,6 +187,7 @@ def test_a_mail_that_left_no_trace_beside_others_goes_again_and_leaves_once(desk
 
 def test_nothing_goes_again_within_the_quarantine(desk: Desk) -> None:
     desk.by_evidence()
+    desk.long_since()
     desk.another()
     reminder = desk.doubtful()
     desk.another()
@@ -201,6 +210,7 @@ def test_a_log_that_stands_still_proves_nothing(desk: Desk) -> None:
 
 def test_a_mail_that_left_within_the_quarantine_proves_nothing_of_what_came_after_it(desk: Desk) -> None:
     desk.by_evidence()
+    desk.long_since()
     desk.another()
     reminder = desk.doubtful()
     within = desk.another()
@@ -267,6 +277,118 @@ def test_evidence_that_was_given_afterwards_proves_no_absence(desk: Desk) -> Non
     assert desk.stands(reminder)[0] == "sent"
 
 
+def test_a_mail_claimed_before_its_account_was_changed_may_have_left_by_the_old_one(desk: Desk) -> None:
+    desk.by_evidence()
+    desk.another()
+    reminder = desk.doubtful()
+    desk.another()
+    assert desk.settle(PATIENT) == 0
+    assert desk.stands(reminder) == ("in_doubt", "account_changed")
+
+
+def test_an_account_changed_while_its_evidence_was_read_is_looked_at_anew(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk.by_evidence()
+    desk.another()
+    reminder = desk.doubtful()
+    desk.another()
+    look = evidence.look
+
+    def changed_meanwhile(*asked: Any) -> object:  # noqa: ANN401 - as look takes them
+        desk.account(doubt_policy="hold")
+        return look(*asked)
+
+    monkeypatch.setattr(evidence, "look", changed_meanwhile)
+    assert desk.settle() == 0
+    assert desk.stands(reminder) == ("in_doubt", None)
+
+
+def test_a_log_that_lost_a_mail_just_after_it_proves_nothing(desk: Desk) -> None:
+    desk.by_evidence()
+    desk.long_since()
+    desk.another()
+    reminder = desk.doubtful()
+    desk.another(logged=False)
+    with connect(desk.url) as conn:
+        conn.execute("UPDATE reminders SET armed_at = armed_at - interval '2 h'")
+        for (each,) in conn.execute("SELECT id FROM reminders").fetchall():
+            long_ago(conn, each, 120)
+    desk.another()
+    assert desk.settle(PATIENT) == 0
+    assert desk.stands(reminder) == ("in_doubt", "gaps")
+
+
+def test_where_the_mails_after_it_are_behind_too_many_others_nothing_is_proven(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk.by_evidence()
+    desk.long_since()
+    reminder = desk.doubtful()
+    with connect(desk.url) as conn:
+        conn.execute("UPDATE reminders SET armed_at = armed_at - interval '2 h'")
+        (found,) = stored.to_look_at(conn, again_s=0, limit=1)
+        until = found.dots[0] + timedelta(hours=1)
+        assert stored.witnesses_within(conn, found.account_id, found.dots[0], until, limit=5) == ([], True)
+        monkeypatch.setattr(stored, "_MOST_ATTEMPTS", 1)
+        assert stored.witnesses_within(conn, found.account_id, found.dots[0], until, limit=5) == ([], False)
+        assert stored.witnesses_within(conn, found.account_id, found.dots[0], found.dots[0], limit=5) == ([], True)
+    assert found.id == reminder
+
+
+def test_the_mails_before_its_second_dot_must_be_shown_as_well(desk: Desk) -> None:
+    desk.by_evidence()
+    desk.another()
+    reminder = desk.doubtful()
+    desk.another()
+    assert desk.settle() == 1
+    desk.another(logged=False)
+    desk.send(reminder, LOST)
+    desk.another()
+    assert desk.settle() == 0
+    assert desk.stands(reminder) == ("in_doubt", "nothing_earlier")
+
+
+def test_a_mail_that_makes_the_look_fail_keeps_no_other_from_being_settled(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    desk.by_evidence()
+    desk.another()
+    bad, good = desk.doubtful(), desk.doubtful("FA-71")
+    desk.another()
+    worst, look = desk.message_id(bad), evidence.look
+
+    def failing(place: Any, wanted: Any, since: Any) -> object:  # noqa: ANN401 - as look takes them
+        if worst in wanted:
+            raise ValueError(worst)
+        return look(place, wanted, since)
+
+    monkeypatch.setattr(evidence, "look", failing)
+    assert desk.settle() == 1
+    assert desk.stands(good)[0] == "due"
+    assert desk.stands(bad) == ("in_doubt", None)
+    said = capsys.readouterr().err
+    assert '"doubt_not_settled"' in said
+    assert worst not in said
+
+
+def test_a_mail_whose_rows_cannot_be_read_keeps_no_other_from_being_settled(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk.account(**KEY)
+    bad, good = desk.doubtful(), desk.doubtful("FA-71")
+    letters = stored.letters
+
+    def failing(conn: Connection, reminder_id: int) -> list[bytes]:
+        if reminder_id == bad:
+            conn.execute("SELECT 1 / 0")
+        return letters(conn, reminder_id)
+
+    monkeypatch.setattr(stored, "letters", failing)
+    assert desk.settle() == 1
+    assert [desk.stands(each)[0] for each in (bad, good)] == ["in_doubt", "due"]
+
+
 def test_holding_an_account_changes_nothing_of_its_evidence(desk: Desk) -> None:
     desk.by_evidence()
     desk.another()
@@ -279,6 +401,7 @@ def test_holding_an_account_changes_nothing_of_its_evidence(desk: Desk) -> None:
 
 def test_a_mail_that_bounced_at_the_smarthost_fails_and_gives_its_invoices_back(desk: Desk) -> None:
     desk.by_evidence()
+    desk.long_since()
     reminder = desk.doubtful()
     queue_id = desk.log.accepted(desk.message_id(reminder))
     desk.log.told(queue_id, "ana@dupont.example", "bounced", "550 5.1.1 nobody")
@@ -353,6 +476,7 @@ def test_another_instances_doubts_are_left_alone(desk: Desk) -> None:
 
 def test_a_mail_whose_dots_carried_the_key_goes_again_until_the_providers_time_is_over(desk: Desk) -> None:
     desk.account(**KEY)
+    desk.long_since()
     reminder = desk.doubtful()
     assert desk.settle(PATIENT) == 0
     assert desk.stands(reminder) == ("in_doubt", "quarantine")
@@ -372,7 +496,7 @@ def test_a_mail_that_left_without_the_key_is_a_persons(desk: Desk) -> None:
         conn.execute("ALTER TABLE mail_accounts DISABLE TRIGGER USER")
         conn.execute("UPDATE mail_accounts SET doubt_policy = 'provider_key', key_header = 'X-Key', key_hours = 24")
         conn.execute("ALTER TABLE mail_accounts ENABLE TRIGGER USER")
-    assert desk.settle() == 0
+    assert desk.settle(PATIENT) == 0, "that the account was made is no change of it"
     assert desk.stands(reminder) == ("in_doubt", "without_key")
 
 
@@ -385,6 +509,7 @@ def test_a_key_that_the_account_has_only_now_is_none(desk: Desk) -> None:
 
 def test_a_key_that_its_provider_may_have_forgotten_lets_nothing_leave(desk: Desk) -> None:
     desk.account(**KEY)
+    desk.long_since()
     reminder = desk.doubtful()
     assert desk.settle() == 1
     with connect(desk.url) as conn:
@@ -399,9 +524,19 @@ def test_a_key_that_its_provider_may_have_forgotten_lets_nothing_leave(desk: Des
 
 def test_a_mail_queued_under_its_key_does_not_leave_by_an_account_that_changed_meanwhile(desk: Desk) -> None:
     desk.account(**KEY)
+    desk.long_since()
     reminder = desk.doubtful()
     assert desk.settle() == 1
     desk.account(doubt_policy="hold")
+    desk.send(reminder)
+    assert desk.stands(reminder)[0] == "in_doubt"
+    assert desk.sink.mails() == []
+
+
+def test_a_mail_queued_under_its_key_does_not_leave_where_the_account_changed_just_before_its_dot(desk: Desk) -> None:
+    desk.account(**KEY)
+    reminder = desk.doubtful()
+    assert desk.settle() == 1
     desk.send(reminder)
     assert desk.stands(reminder)[0] == "in_doubt"
     assert desk.sink.mails() == []

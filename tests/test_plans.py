@@ -295,7 +295,7 @@ def test_the_relay_reads_what_is_open_alone(explained: Explained) -> None:
 
 def test_a_claim_and_its_facts_go_by_key(explained: Explained) -> None:
     conn = conn_of(explained)
-    claimed = claims.claim(conn, due(explained), lease_s=60)
+    claimed = claims.claim(conn, due(explained), lease_s=60, quarantine_s=1800)
     assert len(claimed) == 50
     held = claims.invoices(conn, [one.id for one in claimed])
     ids = [invoice_id for each in held.values() for invoice_id in each]
@@ -311,7 +311,7 @@ def test_a_claim_and_its_facts_go_by_key(explained: Explained) -> None:
 def test_a_tick_goes_by_key(explained: Explained) -> None:
     conn = conn_of(explained)
     plain = explained._conn  # noqa: SLF001
-    claimed = claims.claim(plain, due(explained), lease_s=60)
+    claimed = claims.claim(plain, due(explained), lease_s=60, quarantine_s=1800)
     held = claims.invoices(plain, [one.id for one in claimed])
     versions: dict[int, int] = dict(plain.execute("SELECT id, row_version FROM invoices").fetchall())
     people: dict[int, int] = dict(plain.execute("SELECT id, row_version FROM customers").fetchall())
@@ -340,7 +340,7 @@ def test_a_tick_goes_by_key(explained: Explained) -> None:
 
 def test_the_sweep_reads_what_is_open_alone(explained: Explained) -> None:
     conn = conn_of(explained)
-    claims.claim(explained._conn, due(explained), lease_s=-1)  # noqa: SLF001
+    claims.claim(explained._conn, due(explained), lease_s=-1, quarantine_s=1800)  # noqa: SLF001
     assert outcomes.free_lapsed(conn) == 50
     outcomes.doubt_lapsed(conn)
     explained._conn.execute("UPDATE rules SET held_because = 'text', held_at = now() - interval '2 days'")  # noqa: SLF001
@@ -360,6 +360,7 @@ def test_a_policy_reads_what_is_in_doubt_alone(explained: Explained) -> None:
     doubts.letters(conn, found.id)
     doubts.witnesses_after(conn, found.account_id, found.armed_at, limit=5)
     doubts.witnesses_before(conn, found.account_id, found.armed_at, since=None, limit=5)
+    doubts.witnesses_within(conn, found.account_id, found.armed_at, found.armed_at, limit=5)
     doubts.leave(conn, found.id, found.fence, reason="quarantine", look_s=60, alert_at=None)
     plain.execute("UPDATE reminders SET alert_at = now() WHERE state = 'in_doubt'")
     (alert,) = doubts.to_alert(conn, after_s=900, again_s=300, limit=100)

@@ -39,7 +39,7 @@ class Mail:
         self.uploaded = self.claim()
 
     def claim(self) -> Uploaded:
-        (claimed,) = claims.claim(self.conn, [self.id], lease_s=60)
+        (claimed,) = claims.claim(self.conn, [self.id], lease_s=60, quarantine_s=1800)
         found = self.conn.execute(
             "SELECT i.id, i.row_version FROM reminder_invoices ri JOIN invoices i ON i.id = ri.invoice_id"
             " WHERE ri.reminder_id = %s AND ri.outcome = 'planned'",

@@ -13,8 +13,6 @@ from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 
-import psycopg
-
 from letters.letter import key_of, read_stored
 from store import companies, doubts, resolutions
 from store import settings as stored
@@ -41,7 +39,7 @@ _MOST = 200
 _LOOKING_S = 90.0
 _AT_ONCE = 4
 _SELDOM_S = 900.0
-# The mails just before it, all of which must be shown: a log that lost some lines may have lost its line too.
+# The mails just before and after each dot, all of which must be shown: a log that lost lines may have lost its own.
 _NEIGHBOURS = 5
 _NEAR = timedelta(hours=1)
 
@@ -50,15 +48,18 @@ _NEAR = timedelta(hours=1)
 class _Case:
     """A mail in doubt with what its account's policy asks about; `quote`: the words of the trace that it left.
 
-    `before` and `after`: mails that left beside it; `reaches_back`: where there are none before it, there never were.
+    `before`, `beside` and `after`: mails that left before its dots, within the quarantine of one, and after it;
+    `reaches_back` and `reaches_on`: where there are none before or beside it, there never were.
     """
 
     one: InDoubt
     account: Account
     doubt: Doubt
     before: tuple[Witness, ...] = ()
+    beside: tuple[Witness, ...] = ()
     after: tuple[Witness, ...] = ()
-    reaches_back: bool = False
+    reaches_back: bool = True
+    reaches_on: bool = True
     evidence: Evidence | None = None
     key: Key | None = None
     quote: str = ""
@@ -73,10 +74,15 @@ def settle_doubts(pool: Pool, settings: Settings) -> int:
         if not is_ours(stored.read(conn), settings.instance):
             return 0
         now = stored.database_now(conn)
+        taken = doubts.to_look_at(conn, again_s=min(_LOOKING_S, settings.quarantine_s), limit=_MOST)
         accounts = companies.accounts(conn)
-        cases: dict[int, list[_Case]] = defaultdict(list)
-        for one in doubts.to_look_at(conn, again_s=min(_LOOKING_S, settings.quarantine_s), limit=_MOST):
-            cases[one.account_id].append(_case(conn, one, accounts[one.account_id], settings))
+    cases: dict[int, list[_Case]] = defaultdict(list)
+    for one in taken:
+        try:
+            with pool.connection() as conn:
+                cases[one.account_id].append(_case(conn, one, accounts[one.account_id], settings))
+        except Exception as error:  # noqa: BLE001 - one mail's rows keep no other from being looked at
+            _log_trouble(one, error)
     if not cases:
         return 0
     with ThreadPoolExecutor(max_workers=min(_AT_ONCE, len(cases)), thread_name_prefix="doubts") as threads:
@@ -84,7 +90,7 @@ def settle_doubts(pool: Pool, settings: Settings) -> int:
 
 
 def _case(conn: Connection, one: InDoubt, account: Account, settings: Settings) -> _Case:
-    changed_at = one.account_changed_at
+    changed_at, quarantine = one.account_changed_at, timedelta(seconds=settings.quarantine_s)
     case = _Case(
         one=one,
         account=account,
@@ -93,18 +99,26 @@ def _case(conn: Connection, one: InDoubt, account: Account, settings: Settings) 
             first_armed_at=one.first_armed_at,
             sent_again=one.sent_again,
             came_back=one.came_back,
-            account_changed=changed_at is not None and changed_at >= one.first_armed_at,
+            # A mail that was claimed before the change left by the account as it was then.
+            account_changed=changed_at is not None and changed_at >= one.first_armed_at - quarantine,
         ),
     )
     match account.doubt_policy:
         case "evidence":
-            free_at = one.armed_at + timedelta(seconds=settings.quarantine_s)
-            before, all_of_them = doubts.witnesses_before(
-                conn, account.id, one.first_armed_at, since=changed_at, limit=_NEIGHBOURS
-            )
-            near = [each for each in before if one.first_armed_at - each.armed_at <= _NEAR] or before[:1]
-            after = doubts.witnesses_after(conn, account.id, free_at, limit=_NEIGHBOURS)
-            return replace(case, before=tuple(near), after=tuple(after), reaches_back=bool(near) or all_of_them)
+            after = doubts.witnesses_after(conn, account.id, one.armed_at + quarantine, limit=_NEIGHBOURS)
+            case = replace(case, after=tuple(after))
+            for dot in one.dots or [one.armed_at]:
+                before, all_before = doubts.witnesses_before(conn, account.id, dot, since=changed_at, limit=_NEIGHBOURS)
+                near = [each for each in before if dot - each.armed_at <= _NEAR] or before[:1]
+                beside, all_beside = doubts.witnesses_within(conn, account.id, dot, dot + quarantine, limit=_NEIGHBOURS)
+                case = replace(
+                    case,
+                    before=(*case.before, *near),
+                    beside=(*case.beside, *beside),
+                    reaches_back=case.reaches_back and (bool(near) or all_before),
+                    reaches_on=case.reaches_on and (bool(beside) or all_beside),
+                )
+            return case
         case "provider_key":
             wanted = (account.key_header, idempotency_key(one.message_id))
             kept = [key_of(read_stored(letter)) for letter in doubts.letters(conn, one.id)]
@@ -115,31 +129,31 @@ def _case(conn: Connection, one: InDoubt, account: Account, settings: Settings) 
 
 
 def _settle_account(pool: Pool, settings: Settings, now: datetime, cases: list[_Case]) -> int:
-    """Look, decide and write down; a mail that cannot be written down keeps no other from it."""
+    """Look, decide and write down; a mail of which that fails keeps no other from it, and is looked at again later."""
     policy = cases[0].account.doubt_policy
     settled = 0
     for case in _looked_at(cases) if policy == "evidence" else cases:
-        decision = decide(
-            policy,
-            case.doubt,
-            now=now,
-            quarantine=timedelta(seconds=settings.quarantine_s),
-            evidence=case.evidence,
-            key=case.key,
-        )
         try:
+            decision = decide(
+                policy,
+                case.doubt,
+                now=now,
+                quarantine=timedelta(seconds=settings.quarantine_s),
+                evidence=case.evidence,
+                key=case.key,
+            )
             settled += _write_down(pool, settings, now, case, decision)
-        except psycopg.Error as error:  # looked at again soon
-            log("doubt_not_settled", level="warning", reminder=case.one.id, error=type(error).__name__)
+        except Exception as error:  # noqa: BLE001 - of one mail
+            _log_trouble(case.one, error)
     return settled
 
 
 def _looked_at(cases: list[_Case]) -> list[_Case]:
-    """The cases of one account with what its channel shows of them."""
+    """The cases of one account with what its channel shows of them, without those of which it cannot be asked."""
     account = cases[0].account
     wanted = {case.one.message_id: case.one.recipient for case in cases}
     left_at = [case.one.first_armed_at for case in cases]
-    for other in (each for case in cases for each in (*case.before, *case.after)):
+    for other in (each for case in cases for each in (*case.before, *case.beside, *case.after)):
         wanted[other.message_id] = other.recipient
         left_at.append(other.armed_at)
     try:
@@ -147,6 +161,12 @@ def _looked_at(cases: list[_Case]) -> list[_Case]:
     except Unreadable as unreadable:
         log("evidence_unreadable", level="warning", account=account.id, error=str(unreadable))
         return [replace(case, evidence=Evidence(shows="unreadable")) for case in cases]
+    except Exception as error:  # noqa: BLE001 - one mail that makes the channel fail is found by halving
+        if len(cases) == 1:
+            _log_trouble(cases[0].one, error)
+            return []
+        middle = len(cases) // 2
+        return _looked_at(cases[:middle]) + _looked_at(cases[middle:])
     return [_shown(case, traces) for case in cases]
 
 
@@ -155,6 +175,7 @@ def _shown(case: _Case, traces: dict[str, Trace]) -> _Case:
     shown = Evidence(
         shows=trace.status if trace else "nothing",
         earlier=case.reaches_back and all(each.message_id in traces for each in case.before),
+        gapless=case.reaches_on and all(each.message_id in traces for each in case.beside),
         later=any(each.message_id in traces for each in case.after),
     )
     return replace(case, evidence=shown, quote=trace.quote if trace else "")
@@ -172,6 +193,8 @@ def _write_down(pool: Pool, settings: Settings, now: datetime, case: _Case, deci
         untouched = locked and (locked.state, locked.fence) == ("in_doubt", one.fence)
         if locked is None or not untouched or not is_ours(here, settings.instance):
             return False
+        if companies.accounts(conn).get(one.account_id) != case.account:  # what was decided is of the account as it was
+            return False
         match decision.then:
             case "sent":
                 resolutions.arrived(conn, locked, resolutions.day_it_left(locked, company, here), words)
@@ -188,6 +211,10 @@ def _write_down(pool: Pool, settings: Settings, now: datetime, case: _Case, deci
         reached("settling_doubt")
     log("doubt_settled", reminder=one.id, then=decision.then, reason=decision.reason)
     return True
+
+
+def _log_trouble(one: InDoubt, error: Exception) -> None:
+    log("doubt_not_settled", level="warning", reminder=one.id, error=type(error).__name__)
 
 
 def _look_s(case: _Case, now: datetime, quarantine_s: float) -> float:

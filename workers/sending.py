@@ -78,7 +78,7 @@ def _claim(office: Office, ids: Sequence[int]) -> list[Wanted]:
         here = settings.read(conn)
         sellers = companies.companies(conn)
         _mind_windows(conn, here, sellers, ids)
-        claimed = claims.claim(conn, ids, lease_s=office.settings.lease_s)
+        claimed = claims.claim(conn, ids, lease_s=office.settings.lease_s, quarantine_s=office.settings.quarantine_s)
         if not claimed:
             return []
         servers = Servers(conn, lease_s=office.settings.lease_s)

@@ -49,6 +49,10 @@ REASONS: Final[dict[str, dict[str, str]]] = {
         "en": "no trace of it, nor of the mails just before it: what is shown does not reach back far enough",
         "fr": "aucune trace de lui, ni des messages juste avant : ce qui est montré ne remonte pas assez loin",
     },
+    "gaps": {
+        "en": "no trace of it, nor of a mail that left just after it: what is shown has gaps",
+        "fr": "aucune trace de lui, ni d'un message parti juste après : ce qui est montré a des trous",
+    },
     "not_found": {
         "en": "evidence shows the mails before and after it, and not this one",
         "fr": "les messages d'avant et d'après ont laissé une trace, et pas celui-ci",
@@ -103,12 +107,14 @@ class Doubt:
 class Evidence:
     """What a channel shows of a mail, and of itself.
 
-    `earlier`: a mail that left before it is shown, or there is none to show. `later`: one is shown that left after its
-    quarantine, so the channel was looking at the right place, and has caught up.
+    `earlier`: the mails that left just before each of its dots are shown, or there are none to show; `gapless`: so are
+    those that left just after, within the quarantine. `later`: one is shown that left after its quarantine, so the
+    channel was looking at the right place, and has caught up.
     """
 
     shows: Literal["accepted", "refused", "nothing", "unreadable"]
     earlier: bool = False
+    gapless: bool = False
     later: bool = False
 
 
@@ -178,6 +184,8 @@ def _by_absence(doubt: Doubt, evidence: Evidence) -> Decision:
         return Decision(then="wait", reason="nothing_later")
     if not evidence.earlier:
         return Decision(then="person", reason="nothing_earlier")
+    if not evidence.gapless:
+        return Decision(then="person", reason="gaps")
     return Decision(then="again", reason="not_found")
 
 

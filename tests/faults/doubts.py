@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 _UNSETTLED: Final = """
 SELECT count(*), max(armed_at) + make_interval(secs => %(quarantine_s)s::float8) FROM reminders
  WHERE state = 'in_doubt'
-   AND coalesce(doubt_reason, '') NOT IN ('came_back', 'too_often', 'nothing_earlier', 'account_changed')
+   AND coalesce(doubt_reason, '') NOT IN ('came_back', 'too_often', 'nothing_earlier', 'gaps', 'account_changed')
 """
 _SETTLED: Final = """
 SELECT split_part(detail, ':', 1), count(*) FROM attempts
