@@ -371,6 +371,24 @@ def test_an_invoice_due_before_its_own_day_is_told_and_imported(conn: Connection
     assert [(odd.oddity, odd.kept, odd.rows) for odd in done.notices] == [("due before issued", "F-1", 1)]
 
 
+def test_an_empty_state_ends_no_dispute_and_is_told(conn: Connection) -> None:
+    first = ("facture,client,date facture,montant,état", "F-1,C-1,2026-10-02,5,litige", "F-2,C-1,2026-10-02,5,refusée",
+             "F-3,C-1,2026-10-02,5,")  # fmt: skip
+    assert bring(conn, "invoices", *first).notices == ()
+    emptied = (first[0], *(f"{line.rpartition(',')[0]}," for line in first[1:]))
+    done = bring(conn, "invoices", *emptied)
+    assert counts(done) == (0, 0, 3, 0)
+    assert [(odd.oddity, odd.kept, odd.rows) for odd in done.notices] == [("state left empty", "F-1", 2)]
+    silent = (line.rpartition(",")[0] for line in first)
+    assert bring(conn, "invoices", *silent).notices == (), "a file without such a column is not about states"
+    mapping = (
+        "kind: invoices\ncolumns: {number: facture, customer: client, issued_on: date facture, total: montant,"
+        ' commercial_state: {column: état, words: {"": open}}}'
+    )
+    assert counts(bring(conn, None, *emptied, mapping=mapping)) == (0, 2, 1, 0)
+    assert {by_number(conn, number)["commercial_state"] for number in ("F-1", "F-2")} == {"open"}
+
+
 def test_tags_are_put_on_invoices_and_made_when_asked(conn: Connection) -> None:
     invoice(conn)
     lines = ("facture,tag", "FA-1,litige")
@@ -696,7 +714,7 @@ def test_a_payment_between_the_plan_and_the_deed_counts(database_url: str) -> No
         open_trade(conn)
         invoice(conn, "FA-1", "10.00")
         records = understood("invoices", INVOICES[:2], dates="dmy").reading.records
-        plan = plan_invoices(conn, records)
+        plan = plan_invoices(conn, records, says_states=False)
         bring(other, "payments", "facture,montant,payment date", "FA-1,4.50,2026-11-02")
         other.commit()
         plan.write(conn, lambda _done, _total: None)

@@ -40,8 +40,11 @@ class _Said:
     state: CommercialState | None
 
 
-def plan_invoices(conn: Connection, records: Sequence[Record]) -> Plan:
-    """Each invoice once; what no column says stays as it is, and what is paid stays paid."""
+def plan_invoices(conn: Connection, records: Sequence[Record], *, says_states: bool) -> Plan:
+    """Each invoice once; what no column says stays as it is, and what is paid stays paid.
+
+    `says_states`: the file has a column of states.
+    """
     plan, companies = Plan(), Companies(conn, records)
     customers = imports.customers(conn, {record.values["customer"] for record in records})
     contacts = _contacts(conn, records)
@@ -65,7 +68,7 @@ def plan_invoices(conn: Connection, records: Sequence[Record]) -> Plan:
             else:
                 plan.unchanged += 1
     plan.added, plan.changed = len(new), len(changed)
-    plan.notices = list(_too_early(wanted.values()))
+    plan.notices = [*_too_early(wanted.values()), *(_still_blocked(wanted, known) if says_states else ())]
     by_id = {(companies.ids[company], number): said for (company, number), said in wanted.items()}
     plan.write = partial(_write, new=new, changed=changed, wanted=by_id)
     return plan
@@ -93,6 +96,19 @@ def _too_early(invoices: Iterable[_Said]) -> Iterator[Notice]:
     if early:
         yield Notice(
             oddity="due before issued", about="invoices", field="due_on", kept=early[0].number, rows=len(early)
+        )
+
+
+def _still_blocked(wanted: dict[Key, _Said], known: dict[Key, LockedInvoice]) -> Iterator[Notice]:
+    """Told once: how many have no state in the file and are disputed or refused here, and the first of them."""
+    blocked = [
+        said.number
+        for key, said in wanted.items()
+        if said.state is None and key in known and known[key].standing.commercial_state in {"disputed", "refused"}
+    ]
+    if blocked:
+        yield Notice(
+            oddity="state left empty", about="invoices", field="commercial_state", kept=blocked[0], rows=len(blocked)
         )
 
 

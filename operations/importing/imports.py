@@ -215,7 +215,7 @@ def _import(
         if not dry_run and not imports.alone(conn):
             raise Busy
         dated = on_companies_clocks(conn, reading.records)
-        plan = _planner(mapping.kind, create_tags=create_tags)(conn, dated)
+        plan = _planner(mapping, create_tags=create_tags)(conn, dated)
         bad = sorted([*reading.bad, *_bad(plan, mapping)], key=lambda one: one.line)
         writes = not dry_run and (only_good or not bad)
         if writes and (plan.added or plan.changed):
@@ -257,15 +257,15 @@ def bad_rows(understood: Understood, bad: Sequence[Bad]) -> bytes:
     return written.getvalue().encode(encoding, "replace")
 
 
-def _planner(kind: Kind, *, create_tags: bool) -> Callable[[Connection, Sequence[Record]], Plan]:
+def _planner(mapping: Mapping, *, create_tags: bool) -> Callable[[Connection, Sequence[Record]], Plan]:
     planners: dict[Kind, Callable[..., Plan]] = {
         "customers": plan_customers,
         "contacts": plan_contacts,
-        "invoices": plan_invoices,
+        "invoices": partial(plan_invoices, says_states="commercial_state" in mapping.sources),
         "payments": plan_payments,
         "tags": partial(plan_tags, create=create_tags),
     }
-    return planners[kind]
+    return planners[mapping.kind]
 
 
 def _bad(plan: Plan, mapping: Mapping) -> list[Bad]:

@@ -31,9 +31,14 @@ STEP: Final = 5_000
 
 # Odd, and not guessed away: the same thing said in other words; a number that reads as a decimal one; a payment without
 # a reference, taken for one that is booked because it says the same; a number that is another's but for leading zeros;
-# an invoice that is due before its own day.
+# an invoice that is due before its own day; one that is disputed or refused here, and has an empty state in the file.
 Oddity = Literal[
-    "said otherwise", "reads as a decimal", "taken for another", "alike but for zeros", "due before issued"
+    "said otherwise",
+    "reads as a decimal",
+    "taken for another",
+    "alike but for zeros",
+    "due before issued",
+    "state left empty",
 ]
 
 

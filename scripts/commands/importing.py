@@ -255,6 +255,10 @@ def _odd(one: Notice) -> str:
         return f"{numbers} like another's but for leading zeros, such as {pair}: each is a customer"
     if one.oddity == "due before issued":
         return f"{printing.count(one.rows, 'invoice')} due before the day of issue, such as {_short(one.kept)}"
+    if one.oddity == "state left empty":
+        invoices = printing.count(one.rows, "invoice")
+        meant = 'to end that where empty means open, map it (words: {"": open})'
+        return f"{invoices} disputed or refused here, the state empty in the file, such as {_short(one.kept)}: {meant}"
     others = ", ".join(_short(other) for other in one.others[:_OTHERS_SHOWN])
     more = len(one.others) - _OTHERS_SHOWN
     said = f"{others} and {more} more" if more > 0 else others
