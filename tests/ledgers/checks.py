@@ -22,7 +22,7 @@ def check_documented(compared: Compared) -> None:
 def check_explained(compared: Compared) -> None:
     """Nothing is left unexplained, by invoice, level and day, nor by mail; and no cause is named for nothing."""
     assert compared.unexplained == frozenset(), sorted(compared.unexplained)[:9]
-    assert len(compared.last.mails) == compared.replay.mails
+    assert compared.last.mails == compared.replay.mails, sorted(compared.last.mails ^ compared.replay.mails)[:9]
     assert [one for one in one_by_one(compared) if not one["because"]] == []
     for step in compared.steps:
         if step.added or step.taken:

@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def replayed(database_url: str, redis_url: str, tmp_path: Path) -> Callable[[Ledger], Compared]:
+def replayed(database_url: str, redis_url: str, tmp_path: Path) -> Callable[..., Compared]:
     """What came of the ledger, beside what was to be expected; the story's own promises are checked too."""
 
-    def live(ledger: Ledger) -> Compared:
+    def live(ledger: Ledger, *, eves: bool = False) -> Compared:
         settings = replace(PATIENT, database_url=database_url, redis_url=redis_url)
         with staged(settings, tmp_path, opened_on=opening_day(ledger), audited_days=AUDITED_DAYS) as story:
-            replay_ = replay(story, ledger, tmp_path)
+            replay_ = replay(story, ledger, tmp_path, eves=eves)
         return compare(ledger, replay_)
 
     return live

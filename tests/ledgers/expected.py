@@ -41,12 +41,22 @@ class Reminder:
     on: date
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class Mailed:
+    """This customer had a mail of this level about these invoices on that day."""
+
+    on: date
+    level: int
+    customer: str
+    numbers: frozenset[str]
+
+
 @dataclass(slots=True)
 class Outcome:
-    """`mails`: by day, level, company, customer, currency and the day of the run. `busy`: days on which to look."""
+    """`mails`: one a run, company, customer and currency, of what is still owed. `busy`: days on which to look."""
 
     reminders: set[Reminder] = field(default_factory=set)
-    mails: set[tuple[date, int, str, str, str, date]] = field(default_factory=set)
+    mails: set[Mailed] = field(default_factory=set)
     busy: set[date] = field(default_factory=set)
 
 
@@ -114,6 +124,7 @@ class _Expected:
 
     def _leave(self, today: date) -> None:
         """What waits leaves where today is a business day; what was paid meanwhile does not."""
+        mails: dict[tuple[int, str, str, str, date], set[str]] = defaultdict(set)
         for bill, level, since in list(self._waiting.values()):
             if "weekend, holiday" in self._causes and not business_day(self._ledger.countries[bill.company], today):
                 continue
@@ -123,7 +134,9 @@ class _Expected:
                 self._level[bill.number] = level
                 self._last[bill.number] = self._mailed[bill.company, bill.customer] = today
                 self.outcome.reminders.add(Reminder(bill.number, level, today))
-                self.outcome.mails.add((today, level, bill.company, bill.customer, bill.currency, since))
+                mails[level, bill.company, bill.customer, bill.currency, since].add(bill.number)
+        for (level, _, customer, _, _), numbers in mails.items():
+            self.outcome.mails.add(Mailed(today, level, customer, frozenset(numbers)))
 
 
 def business_day(country: str, day: date) -> bool:

@@ -20,11 +20,11 @@ from operations.companies import save_company
 from scripts.main import cli
 from store.connection import connect
 from tests.ledgers.bills import DATA
-from tests.ledgers.expected import CAUSES, LEVELS, Reminder, expected
+from tests.ledgers.expected import CAUSES, LEVELS, Mailed, Reminder, expected
 from tests.stories.staging import SETTINGS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from tests.ledgers.bills import Ledger
@@ -58,7 +58,7 @@ class Replay:
     """
 
     reminders: set[Reminder] = field(default_factory=set)
-    mails: int = 0
+    mails: set[Mailed] = field(default_factory=set)
     let_go: int = 0
     put_off: int = 0
     imports: dict[str, Counter[str]] = field(default_factory=dict)
@@ -72,17 +72,22 @@ def opening_day(ledger: Ledger) -> date:
     return min(bill.known_on for bill in ledger.bills) - timedelta(1)
 
 
-def replay(story: Story, ledger: Ledger, folder: Path) -> Replay:
-    """Live the ledger through, in a story that begins on its opening day; every mail counts as read."""
+def replay(story: Story, ledger: Ledger, folder: Path, *, eves: bool = False) -> Replay:
+    """Live the ledger through, in a story that begins on its opening day; every mail counts as read.
+
+    `eves`: each day before one on which something may happen is lived too, so that what leaves a day early shows.
+    """
     wall, cpu = time.monotonic(), time.process_time()
     done = Replay()
     _set_up(story, ledger)
     desk = _Desk(story, ledger, folder, done.imports)
     desk.bring("customers", (bill.line for bill in ledger.bills))
-    desk.bring_contacts()
+    addresses = _addresses(ledger)
+    desk.bring_contacts(addresses)
     at = max(_LOOK_AT[country] for country in ledger.countries.values())
     learnt = date.min
-    for today in sorted(expected(ledger, CAUSES).busy):
+    busy = expected(ledger, CAUSES).busy
+    for today in sorted(busy | {day - timedelta(1) for day in busy} if eves else busy):
         story.clock(today.isoformat(), "07:45")
         desk.bring("invoices", (bill.line for bill in ledger.bills if learnt <= bill.known_on < today))
         payments = (payment for bill in ledger.bills for payment in bill.payments)
@@ -93,7 +98,9 @@ def replay(story: Story, ledger: Ledger, folder: Path) -> Replay:
         done.put_off += _let_minutes_go(story)
         for mail in story.unread():
             assert mail.level in LEVELS, mail.subject
-            done.mails += 1
+            mailed = Mailed(today, mail.level, addresses[mail.to[0]], frozenset(mail.invoices))
+            assert mailed not in done.mails, f"twice: {mailed}"
+            done.mails.add(mailed)
             done.reminders |= {Reminder(number, mail.level, today) for number in mail.invoices}
         story.read_all()
         done.days += 1
@@ -153,6 +160,12 @@ def _set_up(story: Story, ledger: Ledger) -> None:
             story.deactivate(f"Relance {level}")
 
 
+def _addresses(ledger: Ledger) -> dict[str, str]:
+    """By address its customer: nobody's is in the files, so each customer gets one that leads nowhere."""
+    known = sorted({bill.customer for bill in ledger.bills} - ledger.no_address)
+    return {f"c{place}@customer.example": customer for place, customer in enumerate(known)}
+
+
 class _Desk:
     """Who brings the files of the day."""
 
@@ -169,10 +182,8 @@ class _Desk:
             company = ["--company", "NORD"] if "NORD" in self._ledger.countries and kind != "customers" else []
             self._import(kind, [self._ledger.header, *chosen], "--mapping", self._ledger.mapping(kind), *company)
 
-    def bring_contacts(self) -> None:
-        """Nobody's address is in the files: each customer gets one that leads nowhere."""
-        known = sorted({bill.customer for bill in self._ledger.bills} - self._ledger.no_address)
-        rows = (f"{customer},Ana,c{place}@customer.example,dunning" for place, customer in enumerate(known))
+    def bring_contacts(self, addresses: Mapping[str, str]) -> None:
+        rows = (f"{customer},Ana,{address},dunning" for address, customer in addresses.items())
         self._import("contacts", ["customer,name,email,role", *rows], "--kind", "contacts")
 
     def _import(self, kind: str, lines: list[str], *words: object) -> None:

@@ -120,7 +120,7 @@ def as_json(compared: Compared) -> dict[str, Any]:
         },
         "sent": by_level(replay.reminders),
         "unexplained": len(compared.unexplained),
-        "mails": replay.mails,
+        "mails": len(replay.mails),
         "runs_let_go": replay.let_go,
         "by_month": [
             {"month": month, "by_the_dates": said, "sent": sent}
@@ -150,7 +150,7 @@ def lines(compared: Compared) -> Iterator[str]:
     yield _row("unexplained", by_level(compared.unexplained), "")
     yield ""
     let_go = f" {replay.let_go} runs larger than usual waited for a person." if replay.let_go else ""
-    yield f"{len(replay.reminders):,} reminders in {replay.mails:,} mails.{let_go} A month, by the dates → sent:"
+    yield f"{len(replay.reminders):,} reminders in {len(replay.mails):,} mails.{let_go} A month, by the dates → sent:"
     yield ""
     yield "| month | level 1 | level 2 | level 3 |"
     yield "| --- | ---: | ---: | ---: |"
