@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from psycopg.errors import DeadlockDetected, LockNotAvailable
@@ -45,15 +47,45 @@ _ENCODED_WORD = re.compile(r"=\?[^?\s]*\?[BbQq]\?")
 _AN_ADDRESS = re.compile(r"[^\s,;<>]+@[^\s,;<>]+\.[^\s,;<>]+")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Signed:
+    conn: Connection
+    actor: str
+    because: str
+    today: date | None
+
+
+_WITHIN: Final[ContextVar[_Signed | None]] = ContextVar("within", default=None)
+
+
 @contextmanager
 def acting(conn: Connection, *, by: str, because: str = "", today: date | None = None) -> Generator[None]:
-    """Do all of an operation or nothing, journaled as `by`'s on the business day `today`. Raises InvalidInput."""
+    """Do all of an operation or nothing, journaled as `by`'s on the business day `today`. Raises InvalidInput.
+
+    An operation within another is part of it: the reason and the day are the outer one's where it names none.
+    """
     if not _ACTOR.fullmatch(by):
         raise InvalidInput(field="by", value=by, reason="must be system, or who acts, such as user:marie")
     optional_line(because, field="because")
+    outer = _WITHIN.get()
+    if outer and outer.conn is not conn:
+        outer = None
+    signed = _Signed(
+        conn=conn,
+        actor=by,
+        because=because or (outer.because if outer else ""),
+        today=today or (outer.today if outer else None),
+    )
     with conn.transaction():
-        act(conn, actor=by, because=because, today=today)
-        yield
+        if signed != outer:
+            act(conn, actor=signed.actor, because=signed.because, today=signed.today)
+        within = _WITHIN.set(signed)
+        try:
+            yield
+        finally:
+            _WITHIN.reset(within)
+        if outer and signed != outer:
+            act(conn, actor=outer.actor, because=outer.because, today=outer.today)
 
 
 def patiently(do: Callable[[], Done], waiting: Callable[[], object]) -> Done:

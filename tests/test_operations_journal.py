@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, LiteralString
 import psycopg
 import pytest
 
+from operations.acting import acting
 from operations.customers import save_contact
 from operations.invoices import attach_original
 from operations.ledger import record_payment
@@ -289,6 +290,23 @@ def test_a_change_is_journaled_with_who_why_and_when(conn: Connection, change: s
     ).fetchall()
     assert {row[:4] for row in said} == {(subject, "user:paul", "pour voir", TODAY)}
     assert all(old != new for *_, (old, new) in said)
+
+
+def test_what_is_done_within_an_operation_is_journaled_with_its_reason_and_nothing_after_it_is(
+    conn: Connection,
+) -> None:
+    last = conn.execute("SELECT max(id) FROM journal").fetchone()
+    with acting(conn, by="user:paul", because="pour voir", today=TODAY):
+        invoice(conn, "FA-8")
+        conn.execute("UPDATE invoices SET payment_method = 'card' WHERE number = 'FA-8'")
+    with acting(conn, by="user:marie"):
+        conn.execute("UPDATE invoices SET payment_method = 'transfer' WHERE number = 'FA-8'")
+    said = conn.execute(
+        "SELECT actor, because, today FROM journal WHERE subject = 'invoice' AND id > %s ORDER BY id",
+        [last and last[0]],
+    ).fetchall()
+    assert said[-2:] == [("user:paul", "pour voir", TODAY), ("user:marie", None, None)]
+    assert {row[1] for row in said[:-1]} == {"pour voir"}
 
 
 @pytest.mark.parametrize("statement", ["UPDATE journal SET actor = 'nobody'", "DELETE FROM journal"])
