@@ -32,6 +32,8 @@ UPDATE reminders SET not_before = clock_timestamp() + make_interval(secs => %(ag
                        ORDER BY r.not_before, r.id LIMIT %(limit)s FOR UPDATE OF r SKIP LOCKED))
 RETURNING id
 """
+# Feedback is noted of what quotes the whole message id only.
+_HEARD_OF = "EXISTS (SELECT FROM feedback f WHERE f.reminder_id = r.id)"
 _KNOWN = f"""
 SELECT r.id, r.fence, r.company_id, v.account_id, r.recipient, r.message_id, r.armed_at,
        coalesce((SELECT min(t.at) FROM attempts t WHERE t.reminder_id = r.id AND t.step = 'armed'), r.armed_at)
@@ -40,11 +42,12 @@ SELECT r.id, r.fence, r.company_id, v.account_id, r.recipient, r.message_id, r.a
        (SELECT count(*) FROM attempts t WHERE t.reminder_id = r.id AND t.step = 'resolved'
            AND starts_with(t.actor, 'policy:')) AS sent_again,
        r.problem IS NOT NULL AS came_back,
-       (SELECT max(j.at) FROM journal j WHERE {ACCOUNT_CHANGED}) AS account_changed_at
+       (SELECT max(j.at) FROM journal j WHERE {ACCOUNT_CHANGED}) AS account_changed_at, {_HEARD_OF} AS heard_of
   FROM reminders r JOIN rule_versions v ON v.rule_id = r.rule_id AND v.version = r.rule_version
  WHERE r.id = ANY(%(ids)s::bigint[]) AND r.state = 'in_doubt'
  ORDER BY v.account_id, r.armed_at, r.id
 """
+_HEARD_OF_ONE = f"SELECT {_HEARD_OF} FROM reminders r WHERE r.id = %(id)s"
 _LETTERS = "SELECT letter FROM mails WHERE reminder_id = %(reminder_id)s ORDER BY fence LIMIT 100"
 # Attempts are numbered as they are made: where an instant lies among them is found by halving, since nothing else is
 # written about a mail that could be searched by time.
@@ -106,7 +109,10 @@ UPDATE reminders
 """
 _SINCE = "(SELECT max(t.at) FROM attempts t WHERE t.reminder_id = r.id AND t.step = 'in_doubt')"
 # A mail under policy *hold* has no reason of its own.
-_WHY = "CASE a.doubt_policy WHEN 'hold' THEN 'hold' ELSE coalesce(r.doubt_reason, 'not_looked') END"
+_WHY = f"""
+CASE WHEN a.doubt_policy <> 'hold' THEN coalesce(r.doubt_reason, 'not_looked')
+     WHEN {_HEARD_OF} THEN 'hold_heard_of' ELSE 'hold' END
+"""
 _TO_ALERT = f"""
 UPDATE reminders SET alert_at = clock_timestamp() + make_interval(secs => %(again_s)s::float8)
  WHERE id = ANY(ARRAY(SELECT r.id FROM reminders r
@@ -152,7 +158,8 @@ SELECT {_WHY} AS reason, count(*) AS mails, min({_SINCE}) AS since
 class InDoubt:
     """A reminder in doubt. `armed_at` and `first_armed_at`: when its last and first dot may have left; `dots`: each.
 
-    `sent_again`: how often a policy did so; `came_back`: its last time out ended before another dot.
+    `sent_again`: how often a policy did so; `came_back`: its last time out ended before another dot; `heard_of`:
+    something came back about it.
     """
 
     id: int
@@ -167,6 +174,7 @@ class InDoubt:
     sent_again: int
     came_back: bool
     account_changed_at: datetime | None
+    heard_of: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -208,6 +216,12 @@ def to_look_at(conn: Connection, *, again_s: float, limit: int) -> list[InDoubt]
         return []
     with conn.cursor(row_factory=class_row(InDoubt)) as cursor:
         return cursor.execute(_KNOWN, {"ids": ids}).fetchall()
+
+
+def heard_of(conn: Connection, reminder_id: int) -> bool:
+    """Whether something came back about it by now."""
+    row = conn.execute(_HEARD_OF_ONE, {"id": reminder_id}).fetchone()
+    return bool(row and row[0])
 
 
 def letters(conn: Connection, reminder_id: int) -> list[bytes]:

@@ -49,6 +49,15 @@ def said(decision: Decision) -> tuple[str, str]:
 
 def test_under_hold_a_person_decides() -> None:
     assert said(decided("hold")) == ("person", "hold")
+    assert said(decided("hold", doubt=replace(DOUBT, heard_of=True))) == ("person", "hold_heard_of")
+
+
+@pytest.mark.parametrize("policy", ["evidence", "provider_key", "resend"])
+@pytest.mark.parametrize("shows", ["nothing", "refused", "unreadable"])
+def test_a_mail_about_which_something_came_back_has_left_whatever_the_policy(policy: Policy, shows: Any) -> None:  # noqa: ANN401 - one of Evidence's words
+    doubt = replace(DOUBT, heard_of=True, came_back=True, sent_again=MOST_AGAIN)
+    evidence = Evidence(shows=shows, earlier=True, later=True)
+    assert said(decided(policy, ARMED, doubt, evidence=evidence)) == ("sent", "heard_of")
 
 
 def test_a_mail_that_evidence_shows_was_accepted_is_sent_at_once() -> None:
@@ -137,6 +146,7 @@ DOUBTS = st.builds(
     sent_again=st.integers(0, 5),
     came_back=st.booleans(),
     account_changed=st.booleans(),
+    heard_of=st.booleans(),
 )
 EVIDENCE = st.none() | st.builds(
     Evidence,
@@ -168,7 +178,9 @@ def test_nothing_is_sent_again_too_early_too_often_or_against_what_is_known(
         assert key.on_every_mail
         assert decision.until
         assert now < decision.until < doubt.first_armed_at + timedelta(hours=key.hours)
-    if decision.then in {"sent", "failed"}:
+    if doubt.heard_of:
+        assert decision.then == ("person" if policy == "hold" else "sent")
+    elif decision.then in {"sent", "failed"}:
         assert policy == "evidence"
         assert evidence
         assert evidence.shows == {"sent": "accepted", "failed": "refused"}[decision.then]

@@ -21,8 +21,10 @@ from store import doubts as stored
 from store.connection import connect, pool
 from tests import witness
 from tests.chasing import NOW, committed_chase, decide_run, doubt, long_ago, one, open_rule
+from tests.returned import answer
 from tests.trade import invoice, open_account
 from workers.doubt_alerts import tell_of_doubts
+from workers.feedback import take
 from workers.settings import Settings
 from workflow.doubt import REASONS
 
@@ -257,6 +259,9 @@ def test_status_and_outbox_say_why_a_mail_is_left_in_doubt(desk: Desk, redis_url
     desk.later(20)
     with connect(desk.url) as conn:
         assert standing(conn) == [("hold", 1)]
+        message_id = str(one(conn, "SELECT message_id FROM reminders"))
+        take(conn, answer(message_id, "ana@dupont.example"), received_at=None, by="scheduler:test:1")
+        assert standing(conn) == [("hold_heard_of", 1)]
         conn.execute("UPDATE mail_accounts SET doubt_policy = 'evidence', evidence = '{}', key_header = NULL")
         assert standing(conn) == [("not_looked", 1)]
         stored.leave(

@@ -19,20 +19,23 @@ from store.connection import connect, pool
 from tests.chasing import committed_chase, decide_run, long_ago, one, pay, send_all
 from tests.postfix import PostfixLog
 from tests.provider import Provider
+from tests.returned import answer, full
 from tests.stories.telling import Plan, Server
 from tests.trade import TODAY, invoice, open_account
 from workers import evidence
 from workers.doubts import settle_doubts
+from workers.feedback import take
 from workers.settings import Settings
-from workflow.doubt import MOST_AGAIN
+from workflow.doubt import MOST_AGAIN, REASONS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from operations.resolve import Answer as Answered
     from store.connection import Connection, Pool
     from store.rules import SavedRule
+    from workers.feedback import Came
 
 LOST, TAKEN = Answer(reply="451 never said", drop=True), Answer(drop=True)
 AT_ONCE = Settings(quarantine_s=0)
@@ -114,6 +117,11 @@ class Desk:
         with connect(self.url) as conn:
             resolve(conn, reminder, answer, because="asked", quarantine_s=0, dry_run=False, by="user:marie")
 
+    def returns(self, content: bytes) -> list[Came]:
+        """It comes back, and is read."""
+        with connect(self.url) as conn:
+            return take(conn, content, received_at=None, by="scheduler:test:1")
+
     def settle(self, settings: Settings = AT_ONCE) -> int:
         """All policies look now."""
         with connect(self.url) as conn:
@@ -148,6 +156,44 @@ def test_under_hold_nobody_looks(desk: Desk) -> None:
     reminder = desk.doubtful()
     assert desk.settle() == 0
     assert desk.stands(reminder) == ("in_doubt", None)
+
+
+@pytest.mark.parametrize("came", [full, answer])
+@pytest.mark.parametrize("policy", ["evidence", "provider_key", "resend"])
+def test_a_mail_about_which_something_came_back_is_sent_and_leaves_no_second_time(
+    desk: Desk, policy: str, came: Callable[[str, str], bytes]
+) -> None:
+    if policy == "evidence":
+        desk.by_evidence()
+    else:
+        desk.account(**(KEY if policy == "provider_key" else {"doubt_policy": policy}))
+    desk.another()
+    reminder = desk.doubtful()
+    desk.another()
+    desk.returns(came(desk.message_id(reminder), "ana@dupont.example"))
+    assert desk.settle() == 1
+    assert desk.stands(reminder) == ("sent", None)
+    detail = desk.ask("SELECT detail FROM attempts WHERE step = 'resolved' AND reminder_id = %s", reminder)
+    assert detail == f"it arrived: {REASONS['heard_of']['en']}"
+
+
+def test_what_comes_back_while_its_trace_is_looked_for_is_not_overlooked(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk.by_evidence()
+    desk.another()
+    reminder = desk.doubtful()
+    desk.another()
+    look = evidence.look
+
+    def answered_meanwhile(*asked: Any) -> object:  # noqa: ANN401 - as look takes them
+        desk.returns(answer(desk.message_id(reminder), "ana@dupont.example"))
+        return look(*asked)
+
+    monkeypatch.setattr(evidence, "look", answered_meanwhile)
+    assert desk.settle() == 0
+    assert desk.settle() == 1
+    assert desk.stands(reminder)[0] == "sent"
 
 
 # ---------------------------------------------------------------- evidence

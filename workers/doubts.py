@@ -101,6 +101,7 @@ def _case(conn: Connection, one: InDoubt, account: Account, settings: Settings) 
             came_back=one.came_back,
             # A mail that was claimed before the change left by the account as it was then.
             account_changed=changed_at is not None and changed_at >= one.first_armed_at - quarantine,
+            heard_of=one.heard_of,
         ),
     )
     match account.doubt_policy:
@@ -192,6 +193,8 @@ def _write_down(pool: Pool, settings: Settings, now: datetime, case: _Case, deci
         locked = resolutions.read(conn, one.id, lock=True)
         untouched = locked and (locked.state, locked.fence) == ("in_doubt", one.fence)
         if locked is None or not untouched or not is_ours(here, settings.instance):
+            return False
+        if doubts.heard_of(conn, one.id) != one.heard_of:  # while its evidence was read: decided anew at the next look
             return False
         if companies.accounts(conn).get(one.account_id) != case.account:  # what was decided is of the account as it was
             return False

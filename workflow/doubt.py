@@ -30,6 +30,14 @@ REASONS: Final[dict[str, dict[str, str]]] = {
         "en": "its mail account leaves doubts to a person",
         "fr": "son compte d'envoi laisse les doutes à une personne",
     },
+    "hold_heard_of": {
+        "en": "something came back about it, so it left; its mail account leaves doubts to a person",
+        "fr": "un retour le cite, donc il est parti ; son compte d'envoi laisse les doutes à une personne",
+    },
+    "heard_of": {
+        "en": "something came back about it, so it left",
+        "fr": "un retour le cite, donc il est parti",
+    },
     "not_looked": {"en": "nobody has looked for it yet", "fr": "personne n'en a encore cherché la trace"},
     "quarantine": {
         "en": "it may still arrive: nothing is sent again before its quarantine is over",
@@ -94,6 +102,7 @@ class Doubt:
 
     `sent_again`: how often a policy did so. `came_back`: it is in doubt again without another dot, since its facts had
     changed or it was refused. `account_changed`: its account leads elsewhere than when its first dot left.
+    `heard_of`: a bounce or an answer quotes its message id, which nobody has of a mail that did not leave.
     """
 
     armed_at: datetime
@@ -101,6 +110,7 @@ class Doubt:
     sent_again: int = 0
     came_back: bool = False
     account_changed: bool = False
+    heard_of: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,10 +148,15 @@ class Decision:
 def decide(
     policy: Policy, doubt: Doubt, *, now: datetime, quarantine: timedelta, evidence: Evidence | None, key: Key | None
 ) -> Decision:
-    """Decide what becomes of a mail in doubt. `evidence` and `key` are given where the policy is theirs."""
+    """Decide what becomes of a mail in doubt. `evidence` and `key` are given where the policy is theirs.
+
+    What came back about it counts before whatever a channel shows or hides: it left, delivered or not.
+    """
     match policy:
         case "hold":
-            return Decision(then="person", reason="hold")
+            return Decision(then="person", reason="hold_heard_of" if doubt.heard_of else "hold")
+        case _ if doubt.heard_of:
+            decision = Decision(then="sent", reason="heard_of")
         case "evidence":
             decision = _by_evidence(doubt, evidence or Evidence(shows="unreadable"))
         case "provider_key":
