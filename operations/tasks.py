@@ -50,7 +50,7 @@ def finish(conn: Connection, task_id: int, *, because: str, again: bool = False,
     """Say that a task is done; with `again`, its rule reminds anew of what this mail was about and nobody got.
 
     That is a level down in a new cycle, for invoices on which nothing has happened since. Raises Unknown, InvalidInput
-    for `again` where the mail did reach somebody.
+    for `again` where the mail did reach somebody, or is still in doubt or on its way: its level is yet to be counted.
     """
     because = line(because, field="because")
     task = tasks.task(conn, task_id)
@@ -59,6 +59,9 @@ def finish(conn: Connection, task_id: int, *, because: str, again: bool = False,
         raise Unknown(kind="task", name=str(task_id), nearest=near)
     if again and task.kind != "undelivered":
         raise InvalidInput(field="again", value=task_id, reason="is for mails that reached nobody")
+    if again and task.unsettled:
+        reason = f"waits until reminder {task.reminder_id} counts as sent: see relance outbox {task.reminder_id}"
+        raise InvalidInput(field="again", value=task_id, reason=reason)
     with acting(conn, by=by, because=because, today=_today(conn, task)):
         changed = tasks.finish(conn, task_id)
         numbers = remind_again(conn, task.reminder_id) if again and changed else ()

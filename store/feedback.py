@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 # The whole message id is compared, never what it looks like.
 _REMINDER = """
 SELECT r.id, r.company_id, r.recipient, r.armed_at IS NOT NULL AS left,
-       coalesce((SELECT lower(redirect_to) = lower(r.recipient) FROM settings), false) AS diverted,
+       (SELECT m.letter FROM mails m WHERE m.reminder_id = r.id ORDER BY m.fence DESC LIMIT 1) AS letter,
        r.rule_id, r.rule_version, c.after_bounce
   FROM reminders r JOIN companies c ON c.id = r.company_id
  WHERE r.message_id = %(message_id)s::text
@@ -32,6 +32,15 @@ ON CONFLICT DO NOTHING
 """
 _UNDELIVERED = """
 UPDATE reminders SET undelivered_at = clock_timestamp() WHERE id = %(reminder_id)s AND undelivered_at IS NULL
+"""
+# Each once: from when its mail counts as sent on, it counts as undelivered.
+_TOLD_TOO_EARLY = """
+UPDATE reminders SET undelivered_at = clock_timestamp()
+ WHERE id = ANY(ARRAY(SELECT r.id FROM tasks t JOIN reminders r ON r.id = t.reminder_id
+                       WHERE t.done_at IS NULL AND t.kind = 'undelivered' AND r.state = 'sent'
+                         AND r.undelivered_at < r.ended_at
+                       ORDER BY r.id LIMIT 100 FOR NO KEY UPDATE OF r SKIP LOCKED))
+RETURNING message_id
 """
 _TASK = """
 INSERT INTO tasks (kind, company_id, customer_id, reminder_id, reason)
@@ -55,13 +64,13 @@ SELECT i.id, i.number, i.state, i.before_settled, i.cycle, i.last_reminded_on,
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SentReminder:
-    """A reminder by its message id. `left`: it may have; `diverted`: it went to a test's mailbox."""
+    """A reminder by its message id. `left`: it may have; `letter`: the last that was armed, as it was kept."""
 
     id: int
     company_id: int
     recipient: str
     left: bool
-    diverted: bool
+    letter: bytes | None
     rule_id: int
     rule_version: int
     after_bounce: AfterBounce
@@ -108,6 +117,11 @@ def note(
 def mark_undelivered(conn: Connection, reminder_id: int) -> bool:
     """It reached nobody. False where that was known."""
     return conn.execute(_UNDELIVERED, {"reminder_id": reminder_id}).rowcount == 1
+
+
+def told_too_early(conn: Connection) -> list[str]:
+    """Take the mails that came back before they counted as sent, now that they do: their message ids."""
+    return [row[0] for row in conn.execute(_TOLD_TOO_EARLY)]
 
 
 def make_task(conn: Connection, reminder_id: int, *, kind: TaskKind, reason: str) -> int | None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _TASKS = """
 SELECT t.id, t.kind, t.reason, t.created_at, t.done_at, t.done_by, t.company_id, co.code AS company,
        c.number AS customer, c.name AS customer_name, t.reminder_id, r.rule_id, r.rule_version, r.recipient,
-       r.ended_on AS sent_on, s.id AS invoice_id, s.numbers AS invoices
+       r.ended_on AS sent_on, r.open AS unsettled, s.id AS invoice_id, s.numbers AS invoices
   FROM tasks t
   JOIN companies co ON co.id = t.company_id
   JOIN customers c ON c.id = t.customer_id
@@ -36,7 +36,10 @@ _OPEN = "SELECT kind, count(*) FROM tasks WHERE done_at IS NULL GROUP BY kind OR
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """A task, the mail that it is about, and whose. `reason` is a key of workflow.bounces.REASONS."""
+    """A task, the mail that it is about, and whose. `reason` is a key of workflow.bounces.REASONS.
+
+    `unsettled`: that mail is still on its way, or in doubt.
+    """
 
     id: int
     kind: TaskKind
@@ -53,6 +56,7 @@ class Task:
     rule_version: int
     recipient: str
     sent_on: date | None
+    unsettled: bool
     invoice_id: int | None
     invoices: list[str] | None
 

@@ -9,6 +9,7 @@ from uuid import uuid4
 
 import pytest
 
+from operations.companies import save_company
 from operations.customers import save_contact, save_customer
 from operations.resolve import resolve
 from operations.run import run_by_hand
@@ -19,13 +20,14 @@ from store.connection import connect, pool
 from tests.chasing import committed_chase, decide_run, long_ago, one, pay, send_all
 from tests.postfix import PostfixLog
 from tests.provider import Provider
-from tests.returned import answer, full
+from tests.returned import answer, bounce, full
 from tests.stories.telling import Plan, Server
 from tests.trade import TODAY, invoice, open_account
 from workers import evidence
 from workers.doubts import settle_doubts
 from workers.feedback import take
 from workers.settings import Settings
+from workers.sweep import act_on_early_bounces
 from workflow.doubt import MOST_AGAIN, REASONS
 
 if TYPE_CHECKING:
@@ -175,6 +177,20 @@ def test_a_mail_about_which_something_came_back_is_sent_and_leaves_no_second_tim
     assert desk.stands(reminder) == ("sent", None)
     detail = desk.ask("SELECT detail FROM attempts WHERE step = 'resolved' AND reminder_id = %s", reminder)
     assert detail == f"it arrived: {REASONS['heard_of']['en']}"
+
+
+def test_a_mail_in_doubt_that_bounced_counts_as_sent_and_the_next_contact_is_reminded(desk: Desk) -> None:
+    desk.account(doubt_policy="resend")
+    reminder = desk.doubtful()
+    with connect(desk.url) as conn:
+        save_company(conn, code="NORD", name="Nord SAS", after_bounce="next_contact", by="user:marie")
+        save_contact(conn, customer="C-1", name="Ben", email="ben@dupont.example", roles=["billing"], by="user:marie")
+    desk.returns(bounce(desk.message_id(reminder), "ana@dupont.example"))
+    assert desk.settle() == 1
+    assert desk.stands(reminder) == ("sent", None)
+    act_on_early_bounces(desk.pool)
+    assert desk.ask("SELECT state || ' ' || cycle FROM invoices WHERE number = 'FA-70'") == "level_0 2"
+    assert desk.ask("SELECT count(*) FROM tasks WHERE done_at IS NULL") == 1
 
 
 def test_what_comes_back_while_its_trace_is_looked_for_is_not_overlooked(

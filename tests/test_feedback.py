@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from letters.letter import letter_from_stored
 from operations.companies import save_company
 from operations.customers import save_contact
 from operations.explain import explain
@@ -15,7 +16,7 @@ from scripts.sink import Sink
 from store import settings
 from store.connection import connect
 from tests.chasing import committed_chase, decided_run, one, open_rule, pay, send_all
-from tests.conftest import administering, copied
+from tests.databases import administering, copied
 from tests.returned import answer, bounce, complaint, full
 from tests.trade import journal
 from workers.feedback import Came, take
@@ -64,6 +65,13 @@ def ours(conn: Connection) -> str:
 
 def came(conn: Connection, content: bytes) -> list[Came]:
     return take(conn, content, received_at=AT, by=BY)
+
+
+def kept(conn: Connection) -> bytes:
+    """The letter, as it was armed."""
+    found = one(conn, "SELECT letter FROM mails")
+    assert isinstance(found, bytes)
+    return found
 
 
 def suppressed(conn: Connection) -> list[str]:
@@ -209,11 +217,22 @@ def test_another_address_of_the_customer_s_gets_the_next_reminder(conn: Connecti
     assert why(conn) == "reminded"
 
 
-def test_a_test_s_mailbox_that_bounces_silences_nobody(conn: Connection) -> None:
+def test_a_test_s_mailbox_that_bounces_silences_nobody_whenever_the_bounce_comes(conn: Connection) -> None:
+    """What counts is where that very mail went, not where the test's mails go today."""
+    letter = letter_from_stored(kept(conn), {}).redirected("test@nord.example")
+    conn.execute("UPDATE mails SET letter = %s", [letter.stored()])
+    conn.execute("UPDATE reminders SET recipient = 'test@nord.example' WHERE state = 'sent'")
+    for address in (None, "other@nord.example", "test@nord.example"):
+        settings.redirect(conn, address)
+        (found,) = came(conn, bounce(ours(conn), "test@nord.example"))
+        assert (found.kind, found.suppressed, found.task_id) == ("hard", False, None)
+    assert suppressed(conn) == []
+
+
+def test_a_mail_that_went_to_a_customer_before_a_test_began_counts(conn: Connection) -> None:
     settings.redirect(conn, ANA)
     (found,) = came(conn, bounce(ours(conn), ANA))
-    assert (found.kind, found.suppressed, found.task_id) == ("hard", False, None)
-    assert suppressed(conn) == []
+    assert found.suppressed
 
 
 # ------------------------------------------------------------------ the next contact
@@ -253,6 +272,17 @@ def test_what_a_person_has_corrected_since_is_not_taken_back(next_contact: Conne
     conn.execute("UPDATE invoices SET last_reminded_on = '2026-11-20' WHERE number = 'FA-1'")
     (found,) = came(conn, bounce(ours(conn), ANA))
     assert found.again == ("FA-2",)
+
+
+def test_where_the_rule_cannot_be_read_any_more_a_person_has_the_task(
+    next_contact: Connection, capsys: pytest.CaptureFixture[str]
+) -> None:
+    conn = next_contact
+    conn.execute('UPDATE rule_versions SET definition = definition || \'{"by": "another version"}\'')
+    (found,) = came(conn, bounce(ours(conn), ANA))
+    assert (found.suppressed, found.again) == (True, ())
+    assert found.task_id is not None
+    assert "rule_unreadable" in capsys.readouterr().err
 
 
 def test_where_nobody_is_left_in_the_chain_it_stays_with_the_task(conn: Connection) -> None:

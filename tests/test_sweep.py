@@ -6,10 +6,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from operations.companies import save_company
+from operations.customers import save_contact
 from operations.holds import hold
 from operations.rules import activate, deactivate
+from store.companies import companies
 from store.connection import connect, pool
+from store.tick import Answered, tick
 from tests.chasing import NOW, RULE, committed_chase, decided_run, one
+from tests.returned import bounce
+from workers.feedback import take
 from workers.sweep import sweep
 
 if TYPE_CHECKING:
@@ -83,6 +89,34 @@ def test_a_row_in_other_hands_is_not_waited_for(conn: Connection, connections: P
         tick.rollback()
     sweep(connections)
     assert reminder(conn)[0] == "in_doubt"
+
+
+def test_a_bounce_that_overtook_the_servers_answer_lets_the_next_contact_be_reminded_once(
+    conn: Connection, connections: Pool
+) -> None:
+    save_company(conn, code="NORD", name="Nord SAS", after_bounce="next_contact", by="user:marie")
+    save_contact(conn, customer="C-1", name="Ben", email="ben@dupont.example", roles=["billing"], by="user:marie")
+    leave(conn, "armed", "1 min")
+    conn.execute("UPDATE invoices SET state = 'level_0_sending' WHERE number IN ('FA-1', 'FA-2')")
+    report = bounce(str(one(conn, "SELECT message_id FROM reminders")), "ana@dupont.example")
+    with conn.transaction():
+        (came,) = take(conn, report, received_at=None, by="scheduler:test:1")
+    assert came.again == (), "nobody knows yet that it left"
+    sweep(connections)
+    assert invoice_states(conn) == ["level_0_sending"] * 2
+    invoice_ids = tuple(row[0] for row in conn.execute("SELECT invoice_id FROM reminder_invoices ORDER BY 1"))
+    sellers = companies(conn)
+    answered = Answered(
+        reminder_id=came.reminder_id, fence=1, company_id=next(iter(sellers)), invoice_ids=invoice_ids, reply="250 ok",
+    )  # fmt: skip
+    assert tick(conn, [], [answered], lease_s=60, companies=sellers).sent == {came.reminder_id}
+    assert invoice_states(conn) == ["level_1"] * 2
+    for _ in range(2):
+        sweep(connections)
+        assert invoice_states(conn) == ["level_0"] * 2
+        assert one(conn, "SELECT max(cycle) FROM invoices WHERE number IN ('FA-1', 'FA-2')") == 2
+    said = one(conn, "SELECT because FROM journal WHERE change -> 'cycle' IS NOT NULL ORDER BY id DESC LIMIT 1")
+    assert said == f"what came back about reminder {came.reminder_id}"
 
 
 def test_mails_of_a_rule_held_for_a_day_are_cancelled(conn: Connection, connections: Pool) -> None:

@@ -110,6 +110,17 @@ def test_a_complaint_is_no_reason_to_remind_anew(desk: Desk) -> None:
     assert desk.ask("SELECT done_at FROM tasks") is None
 
 
+def test_while_its_mail_is_in_doubt_a_task_reminds_nobody_anew(desk: Desk) -> None:
+    desk.comes("1.relay", bounce(desk.message_id, ANA))
+    desk.says("bounces", "read")
+    with connect(desk.url) as conn:
+        conn.execute("UPDATE reminders SET state = 'in_doubt', ended_at = NULL, ended_on = NULL")
+    number = str(desk.ask("SELECT id FROM tasks"))
+    refused = desk.says("tasks", "done", number, "--again", "--because", "new address", exit_code=1)
+    assert "until reminder 1 counts as sent" in refused.stderr
+    assert desk.ask("SELECT done_at FROM tasks") is None
+
+
 def test_a_task_that_was_done_reminds_nobody_anew(desk: Desk) -> None:
     desk.comes("1.relay", bounce(desk.message_id, ANA))
     desk.says("bounces", "read")

@@ -9,10 +9,13 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from letters.letter import read_stored
 from store import companies, facts, feedback, invoices, journal, outcomes, rules, settings
 from store.connection import act
 from store.invoices import Correction
 from workers.bounces import read_bounces, read_head
+from workers.log import log
+from workflow.errors import RelanceError
 from workflow.feedback import Sent, meaning
 from workflow.machine import corrected, level_of
 from workflow.recipients import recipient
@@ -87,15 +90,30 @@ def remind_again(conn: Connection, reminder_id: int, *, only: Collection[int] | 
     return tuple(one.number for one in held)
 
 
+def catch_up(conn: Connection, *, by: str) -> int:
+    """Do what follows of the bounces that came before their mail counted as sent. Returns of how many.
+
+    While nobody had said that it left, its invoices stood where they were before it.
+    """
+    early = [found for each in feedback.told_too_early(conn) if (found := feedback.reminder(conn, each))]
+    for reminder in early:
+        _act(conn, reminder, by)
+        _remind_the_next(conn, reminder)
+    return len(early)
+
+
+def _act(conn: Connection, reminder: SentReminder, by: str) -> None:
+    today = companies.companies(conn)[reminder.company_id].day(settings.read(conn).business_now)
+    act(conn, actor=by, because=f"what came back about reminder {reminder.id}", today=today)
+
+
 def _one(conn: Connection, reminder: SentReminder, bounce: Bounce, told: _Told) -> Came | None:
-    sent = Sent(recipient=reminder.recipient, left=reminder.left, diverted=reminder.diverted)
+    sent = Sent(recipient=reminder.recipient, left=reminder.left, diverted=_diverted(reminder))
     means = meaning(bounce.kind, bounce.reason, bounce.address, sent)
     if means is None:
         return None
     address = told.sender if means.kind == "answer" else bounce.address
-    company = companies.companies(conn)[reminder.company_id]
-    today = company.day(settings.read(conn).business_now)
-    act(conn, actor=told.by, because=f"what came back about reminder {reminder.id}", today=today)
+    _act(conn, reminder, told.by)
     new = feedback.note(
         conn,
         reminder.id,
@@ -133,14 +151,24 @@ def _follow(
     again: tuple[str, ...] = ()
     if means.task == "undelivered" and feedback.mark_undelivered(conn, reminder.id):
         journal.write(conn, "reminder", reminder.id, {"undelivered": [None, means.reason]})
-        if reminder.after_bounce == "next_contact":
-            again = remind_again(conn, reminder.id, only=_reachable(conn, reminder))
+        again = _remind_the_next(conn, reminder)
     return task_id, again
+
+
+def _remind_the_next(conn: Connection, reminder: SentReminder) -> tuple[str, ...]:
+    """Where the company wants it, and there is one."""
+    if reminder.after_bounce != "next_contact":
+        return ()
+    return remind_again(conn, reminder.id, only=_reachable(conn, reminder))
 
 
 def _reachable(conn: Connection, reminder: SentReminder) -> set[int]:
     """The mail's invoices whose chain has somebody left who can be written to."""
-    rule = rules.pinned(conn, reminder.rule_id, reminder.rule_version).rule
+    try:
+        rule = rules.pinned(conn, reminder.rule_id, reminder.rule_version).rule
+    except RelanceError as error:  # a definition of another version: nobody knows its chain, and a person has the task
+        log("rule_unreadable", level="error", rule=reminder.rule_id, reminder=reminder.id, error=type(error).__name__)
+        return set()
     today = companies.companies(conn)[reminder.company_id].day(settings.read(conn).business_now)
     asking = facts.Asking(company_id=reminder.company_id, today=today)
     ids = [one.id for one in feedback.reminded(conn, reminder.id)]
@@ -149,6 +177,11 @@ def _reachable(conn: Connection, reminder: SentReminder) -> set[int]:
         for one in facts.load(conn, ids, asking)
         if (found := recipient(one, rule)) and not found.contact.suppressed
     }
+
+
+def _diverted(reminder: SentReminder) -> bool:
+    """Whether that very mail went to a test's mailbox, whatever the test says today."""
+    return reminder.letter is not None and bool(read_stored(reminder.letter).get("redirected_from"))
 
 
 def _hashed(address: str) -> str:

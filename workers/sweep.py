@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from store import outcomes, settings
 from store.companies import companies
+from workers import feedback
 from workers.log import log
 from workers.steps import reached
 
@@ -40,11 +41,19 @@ def cancel_long_held(pool: Pool) -> None:
             log("cancelled", reminders=cancelled)
 
 
+def act_on_early_bounces(pool: Pool) -> None:
+    """What came back of a mail while nobody knew that it had left is acted upon once it counts as sent."""
+    with pool.connection() as conn:
+        if caught_up := feedback.catch_up(conn, by="scheduler"):
+            log("bounces_caught_up", reminders=caught_up)
+
+
 # Each in its own transaction, so that one that fails stops no other.
 PARTS: Final[dict[str, Callable[[Pool], None]]] = {
     "free_lapsed": free_lapsed,
     "doubt_lapsed": doubt_lapsed,
     "cancel_long_held": cancel_long_held,
+    "act_on_early_bounces": act_on_early_bounces,
 }
 
 
