@@ -539,6 +539,8 @@ CREATE TABLE mailboxes (
     looked_at     timestamptz,                                          -- the last time that it could be read
     failures      integer NOT NULL DEFAULT 0,                           -- in a row
     error         text,
+    stuck_uid     bigint,                                               -- a mail at which a look ended
+    stuck         integer NOT NULL DEFAULT 0,                           -- so many times in a row; after three it is passed over
     CHECK ((failures = 0) = (error IS NULL))
 );
 -- The same of a maildir, whose mails have names and no order.

@@ -40,6 +40,12 @@ ON CONFLICT (account_id) DO UPDATE
  WHERE (m.place, m.uid_validity) IS DISTINCT FROM (excluded.place, excluded.uid_validity)
     OR m.last_uid < excluded.last_uid
 """
+_STUCK = """
+INSERT INTO mailboxes AS m (account_id, stuck_uid, stuck) VALUES (%(account_id)s, %(uid)s::bigint, 1)
+ON CONFLICT (account_id) DO UPDATE
+   SET stuck_uid = excluded.stuck_uid, stuck = CASE WHEN m.stuck_uid = excluded.stuck_uid THEN m.stuck + 1 ELSE 1 END
+RETURNING stuck
+"""
 _KNOWN = """
 SELECT name FROM mails_read WHERE account_id = %(account_id)s AND name = ANY(%(names)b::bytea[])
 """
@@ -110,6 +116,12 @@ def move_on(conn: Connection, account_id: int, place: str, uid_validity: int, la
     """Up to there it has been read. A slower reader never moves it back."""
     parameters = {"account_id": account_id, "place": place, "uid_validity": uid_validity, "last_uid": last_uid}
     conn.execute(_MOVE_ON, parameters)
+
+
+def stuck(conn: Connection, account_id: int, uid: int) -> int:
+    """A look ended at this mail. Returns how many have, one after the other."""
+    row = conn.execute(_STUCK, {"account_id": account_id, "uid": uid}).fetchone()
+    return int(row[0]) if row else 0
 
 
 def known(conn: Connection, account_id: int, names: Sequence[bytes]) -> set[bytes]:

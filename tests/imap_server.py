@@ -74,6 +74,7 @@ class ImapServer:
         self.port = 0
         self.pause_s = 0.0  # before each answer after the login
         self.lies_about_bytes = 0  # announced with each mail
+        self.trouble: dict[int, str] = {}  # at the FETCH of this UID: NO, BAD, lie or hang up
         self.tokens = tokens
         self._authenticates = authenticates
         self._implicit = implicit
@@ -273,6 +274,12 @@ class Session:
     def _fetch(self, tag: bytes, rest: bytes, *, uid: bool) -> None:
         wanted, _, items = rest.partition(b" ")
         for number, mail in self._chosen(wanted, uid=uid):
+            trouble = self._server.trouble.get(mail.uid, "")
+            if trouble == "hang up":
+                raise EOFError
+            if trouble in {"NO", "BAD"}:
+                self._say(tag + f" {trouble} not this one".encode())
+                return
             self._writer.write(b"* %d FETCH (UID %d" % (number, mail.uid))
             if b"INTERNALDATE" in items.upper():
                 self._writer.write(b' INTERNALDATE "%s"' % f"{mail.received_at:%d-%b-%Y %H:%M:%S %z}".encode())
@@ -283,7 +290,7 @@ class Session:
             for section, start, length in _BODY.findall(items):
                 content = _section(mail.content, section)
                 asked = content[int(start) : int(start) + int(length)] if length else content
-                announced = self._server.lies_about_bytes or len(asked)
+                announced = 10**9 if trouble == "lie" else self._server.lies_about_bytes or len(asked)
                 origin = b"<%s>" % start if length else b""
                 self._writer.write(b" BODY[%s]%s {%d}\r\n%s" % (section, origin, announced, asked))
                 if b".PEEK" not in items.upper() and self._writable:

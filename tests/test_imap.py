@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.imap_server import ImapFolder, ImapServer
-from workers.imap import Fetched, ImapPlace, Unreadable, modified_utf7, opened
+from workers.imap import Fetched, ImapPlace, Refused, Unreadable, modified_utf7, opened
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -142,7 +142,18 @@ def test_of_a_large_mail_its_beginning_is_read(server: ImapServer) -> None:
 def test_a_server_that_announces_more_than_was_asked_for_is_left(server: ImapServer) -> None:
     server.inbox.add(MAIL)
     server.lies_about_bytes = 10**9
-    assert why(place(server)) == "IMAP: abort"
+    assert why(place(server)) == "IMAP: the server sends more than was asked for"
+
+
+@pytest.mark.parametrize("word", ["NO", "BAD"])
+def test_a_mail_that_the_server_refuses_ends_no_conversation(server: ImapServer, word: str) -> None:
+    server.inbox.add(MAIL)
+    server.inbox.add(MAIL + b"2")
+    server.trouble[1] = word
+    with opened(place(server), most_bytes=BYTES) as folder:
+        with pytest.raises(Refused):
+            folder.fetch(1, most_bytes=BYTES)
+        assert folder.fetch(2, most_bytes=BYTES)
 
 
 def test_a_look_at_a_slow_server_ends(server: ImapServer) -> None:

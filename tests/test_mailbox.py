@@ -167,13 +167,62 @@ def test_a_server_that_drops_after_some_mails_has_been_read_so_far(conn: Connect
     server.inbox.add(full(ours(conn), ANA))
     server.inbox.add(bounce(ours(conn), ANA))
 
-    def lie_from_now_on() -> bool:
-        server.lies_about_bytes = 10**9
-        return False
+    server.trouble[2] = "hang up"
+    first = look(conn, box, by=BY)
+    assert (kinds(first), first.failed, first.more) == (["soft"], 0, True)
+    server.trouble.clear()
+    assert kinds(look(conn, box, by=BY)) == ["hard"]
 
-    first = look(conn, box, by=BY, stopped=lie_from_now_on)
-    assert (kinds(first), first.more) == (["soft"], True)
-    server.lies_about_bytes = 0
+
+@pytest.mark.parametrize("word", ["NO", "BAD"])
+def test_a_mail_that_the_server_refuses_stops_no_other(
+    conn: Connection, server: ImapServer, capsys: pytest.CaptureFixture[str], word: str
+) -> None:
+    box = by_imap(conn, server)
+    server.inbox.add(b"\r\n")
+    server.inbox.add(bounce(ours(conn), ANA))
+    server.trouble[1] = word
+    found = look(conn, box, by=BY)
+    assert (found.mails, found.failed, kinds(found)) == (2, 1, ["hard"])
+    assert '"mail":"UID 1"' in capsys.readouterr().err
+    server.trouble.clear()
+    assert look(conn, box, by=BY).mails == 0
+
+
+def test_a_server_that_gives_nothing_for_a_while_loses_nothing(conn: Connection, server: ImapServer) -> None:
+    box = by_imap(conn, server)
+    server.inbox.add(full(ours(conn), ANA))
+    server.inbox.add(bounce(ours(conn), ANA))
+    server.trouble = {1: "BAD", 2: "BAD"}
+    for _ in range(2):
+        with pytest.raises(Unreadable, match="refused reading a mail"):
+            look(conn, box, by=BY)
+    server.trouble.clear()
+    assert kinds(look(conn, box, by=BY)) == ["soft", "hard"]
+
+
+@pytest.mark.parametrize("trouble", ["NO", "hang up"])
+def test_a_mail_at_which_a_third_look_ends_is_passed_over(conn: Connection, server: ImapServer, trouble: str) -> None:
+    box = by_imap(conn, server)
+    server.inbox.add(b"\r\n")
+    server.trouble[1] = trouble
+    for _ in range(2):
+        with pytest.raises(Unreadable):
+            look(conn, box, by=BY)
+    dry = look(conn, box, by=BY, keep=False)
+    third = look(conn, box, by=BY)
+    assert (dry.failed, third.mails, third.failed, third.more) == (1, 1, 1, True)
+    server.inbox.add(bounce(ours(conn), ANA))
+    assert kinds(look(conn, box, by=BY)) == ["hard"]
+
+
+def test_a_mail_of_which_more_is_sent_than_was_asked_for_is_passed_over(conn: Connection, server: ImapServer) -> None:
+    box = by_imap(conn, server)
+    server.inbox.add(b"\r\n")
+    server.inbox.add(bounce(ours(conn), ANA))
+    server.trouble[1] = "lie"
+    first = look(conn, box, by=BY)
+    assert (first.mails, first.failed, first.more) == (1, 1, True)
     assert kinds(look(conn, box, by=BY)) == ["hard"]
 
 

@@ -44,6 +44,14 @@ class Unreadable(RelanceError):  # noqa: N818 - what a mailbox is
     """A mailbox that could not be read; its words hold no secret and nothing of a mail."""
 
 
+class Refused(Unreadable):
+    """The server does not give this one mail; it may give others."""
+
+
+class TooMuch(Unreadable):
+    """The server sends more of this one mail than was asked for. The connection is spent."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImapPlace:
     """A folder on a server; `password_ref` is a reference (env:NAME, file:PATH), never the secret.
@@ -91,7 +99,7 @@ class Folder:
         return found[:most]
 
     def fetch(self, uid: int, *, most_bytes: int) -> Fetched | None:
-        """A mail's first bytes, without a mark on it; None where it has gone. Raises OSError."""
+        """A mail's first bytes, without a mark on it; None where it has gone. Raises Refused, TooMuch, OSError."""
         return self._fetch(uid, f"BODY.PEEK[]<0.{most_bytes}>", most_bytes)
 
     def copy_of(self, message_id: str, *, most_bytes: int) -> Fetched | None:
@@ -105,9 +113,14 @@ class Folder:
 
     def _fetch(self, uid: int, what: str, most_bytes: int) -> Fetched | None:
         items = f"(UID INTERNALDATE {what})"
-        status, data = self._mailbox.uid("FETCH", str(uid), items)
+        try:
+            status, data = self._mailbox.uid("FETCH", str(uid), items)
+        except imaplib.IMAP4.abort:
+            raise  # the connection, not the mail
+        except imaplib.IMAP4.error:  # BAD
+            status, data = "BAD", []
         if status != "OK":
-            raise Unreadable("IMAP: the server refused reading a mail")
+            raise Refused("IMAP: the server refused reading a mail")
         for piece in data:
             if not isinstance(piece, tuple):
                 continue
@@ -142,7 +155,7 @@ def opened(place: ImapPlace, *, most_bytes: int, look_s: float = _LOOK_S) -> Gen
         raise Unreadable(f"IMAP: {type(error).__name__}") from None
     finally:
         if mailbox:
-            with contextlib.suppress(OSError, imaplib.IMAP4.error):
+            with contextlib.suppress(OSError, imaplib.IMAP4.error, TooMuch):
                 mailbox.logout()
             with contextlib.suppress(OSError):
                 mailbox.shutdown()
@@ -189,7 +202,7 @@ class _Bounded(imaplib.IMAP4):
 
     def read(self, size: int) -> bytes:
         if size > self._most_bytes:
-            raise self.abort("more than was asked for")
+            raise TooMuch("IMAP: the server sends more than was asked for")
         return super().read(size)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from workers.feedback import Came
 
 MOST_MAILS: Final = 200  # of a look; the next one goes on there
+_MOST_STUCK: Final = 3  # looks that end at one mail, before it is passed over
 _PROBE_S: Final = 12.0
 MOST_BYTES: Final = 1024 * 1024  # of a mail: a report says at its beginning what it has to say
 
@@ -44,8 +45,12 @@ class Look:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Mail:
-    """A mail to be read; `content` is None where it cannot be, `mark` says in the database that it was."""
+    """A mail to be read; `content` is None where it cannot be, `mark` says in the database that it was.
 
+    `called`: by what it is found in its mailbox, for the log.
+    """
+
+    called: str
     content: bytes | None
     received_at: datetime | None
     mark: Callable[[Connection], None]
@@ -71,7 +76,8 @@ def look(
                 except psycopg.OperationalError:
                     raise
                 except Exception as error:  # noqa: BLE001 - whatever is wrong with one mail, its neighbours are read
-                    log("mail_not_read", level="error", account=box.account_id, error=type(error).__name__)
+                    name = type(error).__name__
+                    log("mail_not_read", level="error", account=box.account_id, mail=mail.called, error=name)
                     failed += 1
                     with conn.transaction(force_rollback=not keep):
                         mail.mark(conn)
@@ -104,10 +110,29 @@ def _new_mails(conn: Connection, box: Mailbox, *, keep: bool) -> Generator[_Mail
     place: dict[str, Any] = box.mailbox
     if "maildir" in place:
         return _in_maildir(conn, box, place["maildir"], keep=keep)
-    return _by_imap(conn, box, ImapPlace(**place))
+    return _by_imap(conn, box, ImapPlace(**place), keep=keep)
 
 
-def _by_imap(conn: Connection, box: Mailbox, place: ImapPlace) -> Generator[_Mail]:
+def _by_imap(conn: Connection, box: Mailbox, place: ImapPlace, *, keep: bool) -> Generator[_Mail]:
+    """What is new there; a mail at which a third look ends is passed over."""
+    missing: dict[int, _Mail] = {}
+    try:
+        yield from _given(conn, box, place, missing)
+    except Unreadable:
+        if missing:
+            first = min(missing)
+            with conn.transaction(force_rollback=not keep):
+                looks = mailboxes.stuck(conn, box.account_id, first)
+            if looks >= _MOST_STUCK:
+                yield missing[first]
+        raise
+
+
+def _given(conn: Connection, box: Mailbox, place: ImapPlace, missing: dict[int, _Mail]) -> Generator[_Mail]:
+    """What the server gives. `missing`, by UID: what it did not, until it gives a later one, when they are passed over.
+
+    So one mail that it refuses stops no other, and a server that gives nothing today loses nothing.
+    """
     where = json.dumps([place.host, place.port, place.username, place.folder])
     hashed = hashlib.sha256(where.encode()).hexdigest()
     with imap.opened(place, most_bytes=MOST_BYTES) as folder:
@@ -115,7 +140,6 @@ def _by_imap(conn: Connection, box: Mailbox, place: ImapPlace) -> Generator[_Mai
             validity, last_uid = mailboxes.position(conn, box.account_id, hashed)
         after = last_uid if validity == folder.uid_validity else 0
         for uid in folder.uids(after, most=MOST_MAILS):
-            fetched = folder.fetch(uid, most_bytes=MOST_BYTES)
             mark = partial(
                 mailboxes.move_on,
                 account_id=box.account_id,
@@ -123,8 +147,22 @@ def _by_imap(conn: Connection, box: Mailbox, place: ImapPlace) -> Generator[_Mai
                 uid_validity=folder.uid_validity,
                 last_uid=uid,
             )
+            missing[uid] = mail = _Mail(called=f"UID {uid}", content=None, received_at=None, mark=mark)
+            try:
+                fetched = folder.fetch(uid, most_bytes=MOST_BYTES)
+            except imap.Refused:
+                continue
+            except imap.TooMuch:
+                yield from missing.values()
+                missing.clear()
+                raise
+            del missing[uid]
+            yield from missing.values()
+            missing.clear()
             if fetched:
-                yield _Mail(content=fetched.content, received_at=fetched.received_at, mark=mark)
+                yield replace(mail, content=fetched.content, received_at=fetched.received_at)
+    if missing:
+        raise Unreadable("IMAP: the server refused reading a mail")
 
 
 def _in_maildir(conn: Connection, box: Mailbox, maildir: str, *, keep: bool) -> Generator[_Mail]:
@@ -134,12 +172,13 @@ def _in_maildir(conn: Connection, box: Mailbox, maildir: str, *, keep: bool) -> 
         known = mailboxes.known(conn, box.account_id, names)
     for one in [each for each in found if each.name not in known][:MOST_MAILS]:
         mark = partial(mailboxes.remember, account_id=box.account_id, name=one.name)
+        called = f"sha256:{one.name.hex()}"
         try:
             content = maildirs.beginning(one, most_bytes=MOST_BYTES)
         except OSError:
-            yield _Mail(content=None, received_at=one.received_at, mark=mark)
+            yield _Mail(called=called, content=None, received_at=one.received_at, mark=mark)
             continue
         if content is not None:
-            yield _Mail(content=content, received_at=one.received_at, mark=mark)
+            yield _Mail(called=called, content=content, received_at=one.received_at, mark=mark)
     with conn.transaction(force_rollback=not keep):
         mailboxes.forget_others(conn, box.account_id, names)
