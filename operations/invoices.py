@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, Final, TypedDict, Unpack, get_args
 from letters.headers import file_name
 from operations.acting import acting, existing, line, one_of, optional_line
 from operations.customers import customer_id_of
-from store import invoices
+from store import inbox, invoices
 from store.people import COMPANIES
 from store.saving import id_of
 from workflow.errors import InvalidInput
+from workflow.event_types import invoice_of
 from workflow.facts import CommercialState, Role
 from workflow.ledger import Standing, as_commercial, as_listed, with_balance
 from workflow.machine import Position
@@ -251,11 +252,22 @@ def details(invoice: LockedInvoice) -> dict[str, Any]:
     return {name: getattr(invoice, name) for name in _DETAILS}
 
 
-def corrected(invoice: LockedInvoice, changes: Mapping[str, Any]) -> tuple[dict[str, Any], Standing]:
+def corrected(conn: Connection, invoice: LockedInvoice, changes: Mapping[str, Any]) -> tuple[dict[str, Any], Standing]:
     """The details of an invoice once it is corrected, and where it then stands: a new total meets what was paid."""
     after = {name: changes.get(name, was) for name, was in details(invoice).items()}
     paid = invoice.total - invoice.balance
-    return after, with_balance(invoice.standing, after["total"] - paid)
+    return after, rebalanced(conn, invoice, after["total"] - paid)
+
+
+def rebalanced(conn: Connection, invoice: LockedInvoice, balance: Decimal) -> Standing:
+    """Where a locked invoice stands with this balance. One that is no longer paid is contested as events said last.
+
+    A person's later word counts over theirs.
+    """
+    said = None
+    if invoice.commercial_state == "paid" and balance > 0:
+        said = inbox.word(conn, invoice_of(invoice.company, invoice.number), "state")
+    return with_balance(invoice.standing, balance, said=said)
 
 
 def _change(conn: Connection, invoice: LockedInvoice, changes: Mapping[str, Any], source_version: int | None) -> bool:
@@ -263,7 +275,7 @@ def _change(conn: Connection, invoice: LockedInvoice, changes: Mapping[str, Any]
     given = dict(changes)
     if "interlocutors" in changes:
         given |= _interlocutors(conn, invoice, changes["interlocutors"])
-    after, standing = corrected(invoice, given)
+    after, standing = corrected(conn, invoice, given)
     before = details(invoice)
     if after == before and source_version in (None, invoice.source_version):
         return False
@@ -292,5 +304,6 @@ def _say(
     if invoice.commercial_state not in instead_of:
         raise InvalidInput(field="invoice", value=invoice.number, reason=f"is {invoice.commercial_state}, not {state}")
     standing = as_commercial(invoice.standing, state)
+    inbox.set_words(conn, "state", {invoice_of(invoice.company, invoice.number): state})
     invoices.place(conn, {invoice.id: with_balance(standing, standing.balance) if state == "open" else standing})
     return True

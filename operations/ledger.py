@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING
 
 from operations.acting import acting, existing, line
 from operations.customers import customer_id_of
-from operations.invoices import locked
+from operations.invoices import locked, rebalanced
 from store import invoices, payments
 from store.payments import Entry
 from store.people import COMPANIES
 from store.saving import id_of
 from workflow.errors import InvalidInput
-from workflow.ledger import with_balance
 from workflow.money import amount as money
 
 if TYPE_CHECKING:
@@ -173,6 +172,5 @@ def _book(conn: Connection, entry: Entry, invoice: LockedInvoice | None, field: 
         check_same(known, entry, field=field)
         return known.id
     if invoice:
-        standing = with_balance(invoice.standing, invoice.balance - entry.amount)
-        invoices.place(conn, {invoice.id: standing})
+        invoices.place(conn, {invoice.id: rebalanced(conn, invoice, invoice.balance - entry.amount)})
     return entry_id

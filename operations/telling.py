@@ -46,8 +46,6 @@ _WORDS: Final[dict[str, CommercialState]] = {
     "invoice.dispute_resolved": "open",
     "invoice.refused": "refused",
 }
-# What blocks reminders, and must not be forgotten while the invoice counts as paid.
-_BLOCKING: Final = ("disputed", "refused")
 
 
 class _Awaits(Exception):  # noqa: N818 - not an error: it waits
@@ -198,7 +196,7 @@ def _updated(told: _Told) -> None:
 
 
 def _correct(told: _Told, given: Mapping[str, Any]) -> None:
-    """Write those details that are told of at a newer version; a total may end and begin what is paid."""
+    """Write those details that are told of at a newer version."""
     data = told.event.data
     new = _newer(told, told.event.subject, given)
     invoices.update(
@@ -209,7 +207,6 @@ def _correct(told: _Told, given: Mapping[str, Any]) -> None:
         **{name: given[name] for name in new},
         **told.signed(data["company"]),
     )
-    _say_again(told, data["company"], data["number"])
 
 
 def _word(told: _Told) -> None:
@@ -217,16 +214,8 @@ def _word(told: _Told) -> None:
     _need_invoice(told, data["company"], data["number"])
     _newer(told, subject, ("state",))
     state = _WORDS[told.event.type]
-    inbox.set_word(told.conn, subject, "state", state)
+    inbox.set_words(told.conn, "state", {subject: state})
     invoices.say(told.conn, **data, state=state, **told.signed(data["company"]))
-
-
-def _say_again(told: _Told, company: str, number: str) -> None:
-    """An invoice that is no longer paid is contested as before."""
-    state = inbox.word(told.conn, invoice_of(company, number), "state")
-    for blocking in _BLOCKING:
-        if state == blocking:
-            invoices.say(told.conn, company=company, number=number, state=blocking, **told.signed(company))
 
 
 def _payment(told: _Told) -> None:
@@ -260,8 +249,6 @@ def _reversal(told: _Told) -> None:
     known = payments.by_reference(told.conn, company.id, own)
     ledger.reverse(told.conn, **data, **told.signed(company.code))
     told.outcome = "duplicate" if known else "applied"
-    if booked.invoice:
-        _say_again(told, company.code, booked.invoice)
 
 
 def _paused(told: _Told) -> None:
@@ -294,7 +281,7 @@ def _pause(told: _Told, *, until_on: date | None, reason: str, promise: bool = F
         promise=promise,
         **told.signed(company),
     )
-    inbox.set_word(told.conn, subject, "pause", str(made) if made else None)
+    inbox.set_words(told.conn, "pause", {subject: str(made) if made else None})
 
 
 def _heartbeat(told: _Told) -> None:

@@ -97,8 +97,10 @@ _NEWEST = """
 SELECT max(version) FROM told WHERE subject = %(subject)s::text AND field = ANY(%(fields)s::text[])
 """
 _WORD = "SELECT word FROM told WHERE subject = %(subject)s::text AND field = %(field)s::text"
-_SET_WORD = """
-UPDATE told SET word = %(word)s::text WHERE subject = %(subject)s::text AND field = %(field)s::text
+_SET_WORDS = """
+UPDATE told t SET word = n.word
+  FROM unnest(%(subjects)s::text[], %(words)s::text[]) AS n (subject, word)
+ WHERE t.subject = n.subject AND t.field = %(field)s::text
 """
 _HAVE_HAND = "SELECT pg_try_advisory_lock(%(key)s)"
 _LET_GO = "SELECT pg_advisory_unlock(%(key)s)"
@@ -251,9 +253,10 @@ def word(conn: Connection, subject: str, field: str) -> str | None:
     return row[0] if row else None
 
 
-def set_word(conn: Connection, subject: str, field: str, word: str | None) -> None:
-    """Keep what was said of a field that is told of."""
-    conn.execute(_SET_WORD, {"subject": subject, "field": field, "word": word})
+def set_words(conn: Connection, field: str, words: Mapping[str, str | None]) -> None:
+    """Keep what was said last of a field, by subject; where no event told of it, nothing is kept."""
+    if words:
+        conn.execute(_SET_WORDS, {"subjects": list(words), "words": list(words.values()), "field": field})
 
 
 def take_hand(conn: Connection) -> bool:

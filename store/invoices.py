@@ -34,9 +34,9 @@ RETURNING id, dunning_contact_id, billing_contact_id
 """
 # What a LockedInvoice says.
 SELECT = """
-SELECT i.id, i.company_id, i.customer_id, cu.number AS customer, i.number, i.currency, i.total, i.balance, i.issued_on,
-       i.due_on, i.payment_method, i.factored, i.dunning_contact_id, i.billing_contact_id, i.commercial_state,
-       i.source_version, i.state, i.before_settled, i.level, i.cycle, i.last_reminded_on
+SELECT i.id, i.company_id, co.code AS company, i.customer_id, cu.number AS customer, i.number, i.currency, i.total,
+       i.balance, i.issued_on, i.due_on, i.payment_method, i.factored, i.dunning_contact_id, i.billing_contact_id,
+       i.commercial_state, i.source_version, i.state, i.before_settled, i.level, i.cycle, i.last_reminded_on
   FROM invoices i JOIN companies co ON co.id = i.company_id JOIN customers cu ON cu.id = i.customer_id
 """
 _LOCK = (
@@ -104,6 +104,7 @@ class LockedInvoice:
 
     id: int
     company_id: int
+    company: str
     customer_id: int
     customer: str
     number: str

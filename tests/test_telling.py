@@ -10,8 +10,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from operations.events import replay
+from operations.importing.imports import Said, import_file, recognise, understand
 from operations.intake import drain
-from operations.invoices import dispute
+from operations.invoices import dispute, end_dispute, update
+from operations.ledger import reverse
 from operations.pauses import pause
 from operations.telling import _TELLING
 from store.connection import connect
@@ -127,6 +129,58 @@ def test_a_disputed_invoice_whose_payment_is_taken_back_is_disputed_again(conn: 
     assert [row[1] for row in state(conn)] == ["paid"]
     tell(conn, event("payment.reversed", REVERSAL))
     assert [row[1] for row in state(conn)] == ["disputed"]
+
+
+def disputed_by_the_erp(conn: Connection) -> None:
+    tell(conn, event("customer.upserted", CUSTOMER), event("invoice.issued", INVOICE))
+    tell(conn, event("invoice.disputed", {**THIS, "version": 2}))
+
+
+def pay_and_take_back(conn: Connection) -> None:
+    tell(conn, event("payment.recorded", PAYMENT))
+    assert [row[1] for row in state(conn)] == ["paid"]
+    reverse(conn, company="NORD", reference="VIR-1", reversed_on=TODAY, by="user:marie", today=TODAY)
+
+
+def test_whoever_takes_a_payment_back_the_erps_dispute_is_not_forgotten(conn: Connection) -> None:
+    disputed_by_the_erp(conn)
+    pay_and_take_back(conn)
+    assert [row[1:3] for row in state(conn)] == [("disputed", 100)]
+
+
+def test_a_total_that_a_person_raises_brings_the_erps_dispute_back(conn: Connection) -> None:
+    disputed_by_the_erp(conn)
+    tell(conn, event("payment.recorded", PAYMENT))
+    update(conn, company="NORD", number="F-1", total="120.00", by="user:marie", today=TODAY)
+    assert [row[1:3] for row in state(conn)] == [("disputed", 20)]
+
+
+def test_a_dispute_that_a_person_ended_is_not_made_again_by_a_correction(conn: Connection) -> None:
+    disputed_by_the_erp(conn)
+    end_dispute(conn, company="NORD", number="F-1", by="user:marie", today=TODAY)
+    tell(conn, event("invoice.updated", {**THIS, "version": 3, "payment_method": "transfer"}))
+    assert outcomes(conn)[-1] == "applied"
+    assert [row[1] for row in state(conn)] == ["open"]
+    pay_and_take_back(conn)
+    assert [row[1] for row in state(conn)] == ["open"]
+
+
+def test_a_persons_word_holds_until_the_erp_says_another(conn: Connection) -> None:
+    disputed_by_the_erp(conn)
+    end_dispute(conn, company="NORD", number="F-1", by="user:marie", today=TODAY)
+    tell(conn, event("invoice.refused", {**THIS, "version": 3}))
+    pay_and_take_back(conn)
+    assert [row[1] for row in state(conn)] == ["refused"]
+
+
+def test_a_list_that_ends_a_dispute_is_a_later_word_too(conn: Connection) -> None:
+    disputed_by_the_erp(conn)
+    content = b"client,number,date,total,currency,state\nC-7,F-1,2026-10-01,100.00,EUR,open\n"
+    sheet, mapping = recognise(content, name="l.csv", kind="invoices", mapping=None, said=Said(company="NORD"))
+    done = import_file(conn, understand(content, sheet, mapping, guessed=True), dry_run=False, by="user:marie")
+    assert done.changed == 1
+    pay_and_take_back(conn)
+    assert [row[1] for row in state(conn)] == ["open"]
 
 
 def test_a_dispute_of_a_persons_own_outlives_a_reversal(conn: Connection) -> None:

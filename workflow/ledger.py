@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from workflow.machine import Position
 
 SETTLING: Final[frozenset[CommercialState]] = frozenset({"paid", "cancelled"})
+# What blocks reminders, and is not forgotten while the invoice counts as paid.
+_CONTESTED: Final[dict[str | None, CommercialState]] = {"disputed": "disputed", "refused": "refused"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,10 +38,11 @@ def as_commercial(standing: Standing, state: CommercialState) -> Standing:
     return Standing(commercial_state=state, balance=standing.balance, position=position, cycle=cycle)
 
 
-def with_balance(standing: Standing, balance: Decimal) -> Standing:
+def with_balance(standing: Standing, balance: Decimal, *, said: str | None = None) -> Standing:
     """Follow the ledger: what is covered is paid, disputed or not; paid and no longer covered is open again.
 
-    A cancelled invoice stays cancelled, whatever is paid on it.
+    `said`: the last word on it; where that contests the invoice, it comes back contested. A cancelled invoice stays
+    cancelled, whatever is paid on it.
     """
     moved = Standing(
         commercial_state=standing.commercial_state, balance=balance, position=standing.position, cycle=standing.cycle
@@ -48,7 +51,7 @@ def with_balance(standing: Standing, balance: Decimal) -> Standing:
         case "open" | "disputed" | "refused" if balance <= 0:
             return as_commercial(moved, "paid")
         case "paid" if balance > 0:
-            return as_commercial(moved, "open")
+            return as_commercial(moved, _CONTESTED.get(said, "open"))
         case _:
             return moved
 

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 from operations.acting import existing, line
 from operations.importing.plans import Companies, Notice, Plan, expect, in_steps
 from operations.invoices import Changes, check_same, checked, corrected, details, new_standing
-from store import imports
+from store import imports, inbox
 from store.invoices import placed
 from workflow.errors import InvalidInput
+from workflow.event_types import invoice_of
 from workflow.ledger import as_listed
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def plan_invoices(conn: Connection, records: Sequence[Record], *, says_states: b
         with plan.refusing(said.record):
             if key not in known:
                 new.append(_new(said, companies.ids[said.company], customers[said.customer]["id"]))
-            elif _differs(known[key], said):
+            elif _differs(conn, known[key], said):
                 changed.append(known[key].id)
             else:
                 plan.unchanged += 1
@@ -79,11 +80,15 @@ def _write(
 ) -> None:
     total = len(changed) + len(new)
     rows: list[Row] = []
+    words: dict[str, str | None] = {}
     for invoice in imports.lock_invoices(conn, changed):
         said = wanted[invoice.company_id, invoice.number]
-        if _differs(invoice, said):
-            after, standing = _after(invoice, said)
+        if _differs(conn, invoice, said):
+            after, standing = _after(conn, invoice, said)
             rows.append({"id": invoice.id} | after | placed(standing))
+            if said.state not in {None, "paid"}:
+                words[invoice_of(said.company, said.number)] = said.state
+    inbox.set_words(conn, "state", words)
     for step in in_steps(rows, 0, total, progress):
         expect(imports.change_invoices(conn, step), step)
     for step in in_steps(new, len(changed), total, progress):
@@ -160,14 +165,14 @@ def _contacts(conn: Connection, records: Sequence[Record]) -> dict[tuple[str, st
     return imports.contacts(conn, asked) if asked else {}
 
 
-def _differs(invoice: LockedInvoice, said: _Said) -> bool:
-    return _after(invoice, said) != (details(invoice), invoice.standing)
+def _differs(conn: Connection, invoice: LockedInvoice, said: _Said) -> bool:
+    return _after(conn, invoice, said) != (details(invoice), invoice.standing)
 
 
-def _after(invoice: LockedInvoice, said: _Said) -> tuple[dict[str, Any], Standing]:
+def _after(conn: Connection, invoice: LockedInvoice, said: _Said) -> tuple[dict[str, Any], Standing]:
     """What an invoice is once the file's word counts. Raises InvalidInput for a word that cannot."""
     check_same(invoice, customer=said.customer, currency=said.currency)
-    after, standing = corrected(invoice, said.changes)
+    after, standing = corrected(conn, invoice, said.changes)
     return after, _listed(standing, said)
 
 
