@@ -12,6 +12,7 @@ from store.pauses import NewPause
 from workflow.errors import InvalidInput
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from datetime import date
 
     from store.connection import Connection
@@ -81,7 +82,10 @@ def replace(
     today: date,
     by: str,
 ) -> int | None:
-    """Let one pause, if there is one, give way to another, or to none without `until_on`. Returns the new one's id."""
+    """Let one pause, if there is one, give way to another, or to none without `until_on`. Returns the new one's id.
+
+    It is one of its own, even where another says the same: lifting it leaves that one.
+    """
     with acting(conn, by=by, because=reason, today=today):
         _subject(conn, company, invoice, customer)
         if pause_id is not None:
@@ -89,7 +93,9 @@ def replace(
         if until_on is None:
             return None
         subject = (company, invoice, customer)
-        return _save(conn, subject, until_on=until_on, reason=reason, promise=promise, today=today, by=by)
+        return _save(
+            conn, subject, until_on=until_on, reason=reason, promise=promise, today=today, by=by, save=pauses.add
+        )
 
 
 def _save(
@@ -101,12 +107,13 @@ def _save(
     promise: bool,
     today: date,
     by: str,
+    save: Callable[[Connection, NewPause], int] = pauses.save,
 ) -> int:
     check_until(until_on, today, field="paid_on" if promise else "until_on")
     reason = line(reason, field="reason")
     with acting(conn, by=by, today=today):
         invoice_id, customer_id = _subject(conn, *subject)
-        return pauses.save(
+        return save(
             conn,
             NewPause(invoice_id=invoice_id, customer_id=customer_id, promise=promise, reason=reason, until_on=until_on),
         )

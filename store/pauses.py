@@ -56,8 +56,13 @@ class NewPause:
 
 def save(conn: Connection, pause: NewPause) -> int:
     """Pause its subject, which is locked. Returns the pause's id; the same pause twice is one."""
-    values = asdict(pause)
-    row = conn.execute(_FIND, values).fetchone() or conn.execute(_INSERT, values).fetchone()
+    row = conn.execute(_FIND, asdict(pause)).fetchone()
+    return row[0] if row else add(conn, pause)
+
+
+def add(conn: Connection, pause: NewPause) -> int:
+    """Pause its subject, which is locked, by a pause of its own. Returns the pause's id."""
+    row = conn.execute(_INSERT, asdict(pause)).fetchone()
     return row[0] if row else 0
 
 
