@@ -6,7 +6,7 @@ import hashlib
 from typing import TYPE_CHECKING, Any, Final, TypedDict, Unpack, get_args
 
 from letters.headers import file_name
-from operations.acting import acting, existing, line, one_of, optional_line
+from operations.acting import acting, existing, line, one_of, optional_line, sensible_day
 from operations.customers import customer_id_of
 from store import inbox, invoices
 from store.people import COMPANIES
@@ -239,6 +239,9 @@ def checked(changes: Changes, currency: str) -> dict[str, Any]:
         values["total"] = amount(changes["total"], currency, field="total")
         if values["total"] < 0:
             raise InvalidInput(field="total", value=changes["total"], reason="is a credit: record a credit note")
+    for field in ("issued_on", "due_on"):
+        if values.get(field) is not None:
+            sensible_day(values[field], field=field)
     if "payment_method" in changes:
         method = optional_line(changes["payment_method"] or "", field="payment_method")
         values["payment_method"] = method or None

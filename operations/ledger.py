@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from operations.acting import acting, existing, line
+from operations.acting import acting, existing, line, sensible_day
 from operations.customers import customer_id_of
 from operations.invoices import locked, rebalanced
 from store import invoices, payments
@@ -98,7 +98,7 @@ def reverse(
             reference=line(reversal or f"{reference} reversed", field="reversal"),
             currency=booked.currency,
             amount=-booked.amount,
-            received_on=reversed_on,
+            received_on=sensible_day(reversed_on, field="reversed_on"),
             reverses_id=booked.id,
         )
         return _book(conn, entry, locked(conn, company, booked.invoice) if booked.invoice else None, "reversal")
@@ -157,7 +157,7 @@ def _record(
             reference=reference,
             currency=currency,
             amount=exact,
-            received_on=on,
+            received_on=sensible_day(on, field="issued_on" if kind == "credit_note" else "received_on"),
         )
         return _book(conn, entry, subject, "reference")
 
