@@ -605,13 +605,17 @@ CREATE TABLE inbox (
 );
 CREATE INDEX inbox_waiting ON inbox (id) WHERE outcome = 'waiting';                   -- store.inbox: what is to be applied
 CREATE INDEX inbox_parked ON inbox (waits_for, id) WHERE outcome = 'parked';          -- store.inbox: woken by what it waits for
-CREATE INDEX inbox_by_outcome ON inbox (outcome, id);                                 -- events list, status
+CREATE INDEX inbox_parked_since ON inbox (decided_at) WHERE outcome = 'parked';       -- store.inbox: tried again by their age
+CREATE INDEX inbox_by_outcome ON inbox (outcome, id);                                 -- events list, status, heartbeats
 CREATE INDEX inbox_by_subject ON inbox (subject, id);                                 -- events list --subject
 
--- Signed requests that were received (webhook-id), so that none is played again; store.inbox forgets them by their age.
+-- Signed requests that were received (webhook-id and body), so that none is played again: two senders may number theirs
+-- alike. store.inbox forgets them by their age.
 CREATE TABLE deliveries (
-    id          text PRIMARY KEY,
-    received_at timestamptz NOT NULL DEFAULT clock_timestamp()
+    id          text NOT NULL,
+    sha256      bytea NOT NULL,                                         -- of the body
+    received_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (id, sha256)
 );
 CREATE INDEX deliveries_by_age ON deliveries (received_at);
 

@@ -62,7 +62,7 @@ def accept(conn: Connection, came: Sequence[Came], *, door: Door) -> list[Taken]
     The events are taken once the caller's transaction is committed.
     """
     read = [_arrived(one, door) for one in came]
-    new = inbox.insert(conn, [arrived for arrived, _ in read], door) if read else set()
+    new = inbox.insert(conn, [arrived for arrived, _ in read], door) if read else {}
     taken = []
     for arrived, faults in read:
         key = (arrived.source, arrived.event_id)
@@ -71,20 +71,20 @@ def accept(conn: Connection, came: Sequence[Came], *, door: Door) -> list[Taken]
             Taken(
                 source=arrived.source,
                 id=arrived.event_id,
-                outcome=outcome if key in new else "duplicate",
+                outcome=outcome if new.get(key) is arrived else "duplicate",
                 faults=faults,
             )
         )
-        new.discard(key)  # the same one a second time in one request
     return taken
 
 
-def receive(conn: Connection, came: Sequence[Came], *, delivery: str) -> list[Taken] | None:
-    """Keep the events of a signed request; None where the same request (its id) was received before.
+def receive(conn: Connection, came: Sequence[Came], *, delivery: str, sha256: bytes) -> list[Taken] | None:
+    """Keep the events of a signed request; None where the same request was received before.
 
+    It is the same by its id and its body's digest: another body under that id is another sender's, or mended.
     The request counts as received if and only if its events are kept: both are committed with the caller's transaction.
     """
-    return accept(conn, came, door="http") if inbox.delivered(conn, delivery) else None
+    return accept(conn, came, door="http") if inbox.delivered(conn, delivery, sha256) else None
 
 
 def listed(
@@ -149,7 +149,7 @@ def _arrived(came: Came, door: Door) -> tuple[Arrived, tuple[Fault, ...]]:
             source=source,
             event_id=event_id,
             type=kind if isinstance(kind, str) and kind in TYPES else None,
-            subject=None,
+            subject=events.about(value),
             version=None,
             payload=text[:_LONGEST_UNREADABLE],
             reason=str(error)[:1000],

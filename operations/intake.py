@@ -40,6 +40,7 @@ _BLOCK_MS: Final = 500
 def drain(conn: Connection, *, stop: threading.Event | None = None) -> dict[str, int]:
     """Apply what waits, until nothing does. Returns how many events came to each outcome.
 
+    What has been parked for a minute is tried again: an import or a person may have made what it waits for.
     Any number of processes may call it: one applies, the others return at once with nothing. `conn` is in no
     transaction.
     """
@@ -49,6 +50,8 @@ def drain(conn: Connection, *, stop: threading.Event | None = None) -> dict[str,
     if not mine:
         return counted
     try:
+        with conn.transaction():
+            inbox.wake_old(conn, limit=_PAGE)
         while _pass(conn, counted, stop):
             pass
     finally:

@@ -10,7 +10,20 @@ import redis
 
 from operations import runs
 from operations.pace import Pace, pace
-from store import audits, breakers, companies, doubts, freshness, lookups, mailboxes, rules, settings, standing, tasks
+from store import (
+    audits,
+    breakers,
+    companies,
+    doubts,
+    freshness,
+    inbox,
+    lookups,
+    mailboxes,
+    rules,
+    settings,
+    standing,
+    tasks,
+)
 from store.outbox import REMINDER_STATES
 from workers.broker import QUEUES
 from workers.identity import why_foreign
@@ -82,9 +95,10 @@ class Status:
     """One look. `foreign`: why nothing may be mailed from this host, None where it may.
 
     `days`: each company's business day; `pace`: by open run; `undated`: invoices that no reminder will follow for want
-    of a due date, by company; `stale`: whose payment data are too old for firmer reminders, and since when; `audit`:
-    the last one; `doubts`: mails in doubt for longer than 15 minutes, by reason; `tasks`: open ones by kind;
-    `mailboxes`: how reading bounces and answers goes; `unreadable`: rules that fire for nobody, by title, and why.
+    of a due date, by company; `stale`: whose payment data are too old for firmer reminders, and since when; `events`:
+    how many are parked and rejected; `audit`: the last one; `doubts`: mails in doubt for longer than 15 minutes, by
+    reason; `tasks`: open ones by kind; `mailboxes`: how reading bounces and answers goes; `unreadable`: rules that fire
+    for nobody, by title, and why.
     """
 
     instance: Settings
@@ -99,6 +113,7 @@ class Status:
     accounts: tuple[AccountStanding, ...]
     undated: dict[str, int]
     stale: dict[str, str]
+    events: dict[str, int]
     audit: LastAudit | None
     tasks: dict[str, int]
     mailboxes: tuple[MailboxStanding, ...]
@@ -155,6 +170,7 @@ def status(conn: Connection, redis_url: str, *, instance: str = "", ever: bool =
         audit=audits.last(conn),
         doubts=tuple(doubts.standing(conn, after_s=ALERT_AFTER.total_seconds())),
         stale={one.code: one.detail for one in freshness.of_companies(conn).values() if one.stale},
+        events=inbox.troubled(conn),
         tasks=tasks.open_tasks(conn),
         mailboxes=tuple(mailboxes.standing(conn)),
         unreadable=unreadable | unfiring,

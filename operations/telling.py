@@ -21,7 +21,7 @@ from store.people import CONTACTS, CUSTOMERS
 from store.saving import id_of
 from workflow import events
 from workflow.errors import InvalidInput
-from workflow.event_types import contact_of, customer_of, entry_of, invoice_of
+from workflow.event_types import HEARTBEAT, MONEY, contact_of, customer_of, entry_of, invoice_of
 from workflow.events import Malformed
 
 if TYPE_CHECKING:
@@ -51,9 +51,9 @@ _WORDS: Final[dict[str, CommercialState]] = {
 class _Awaits(Exception):  # noqa: N818 - not an error: it waits
     """Nobody has told of this subject yet."""
 
-    def __init__(self, subject: str) -> None:
+    def __init__(self, subject: str, reason: str = "") -> None:
         self.subject = subject
-        super().__init__(subject)
+        super().__init__(reason or f"no {subject} yet")
 
 
 class _Later(Exception):  # noqa: N818 - the same
@@ -131,7 +131,7 @@ def apply(conn: Connection, kept: Kept, at: Moment) -> Outcome:
             inbox.end(conn, kept.id, "rejected", reason=str(error)[:1000])
             return "rejected"
         except _Awaits as error:
-            inbox.end(conn, kept.id, "parked", reason=f"no {error.subject} yet", waits_for=error.subject)
+            inbox.end(conn, kept.id, "parked", reason=str(error), waits_for=error.subject)
             return "parked"
         except _Known as error:
             inbox.end(conn, kept.id, error.outcome, reason=f"version {error.newest} is known")
@@ -285,12 +285,18 @@ def _pause(told: _Told, *, until_on: date | None, reason: str, promise: bool = F
 
 
 def _heartbeat(told: _Told) -> None:
-    """Payments that came before it are applied before it."""
+    """Payments that came before it are booked before it; it does not answer for one that could not be."""
     if inbox.waits_before(told.conn, told.kept.id):
         raise _Later
-    at = told.event.time or told.kept.received_at
-    code = told.moment.company(told.data["company"]).code
-    heartbeat.heartbeat(told.conn, company=code, at=at, by=told.signed()["by"])
+    company = told.moment.company(told.data["company"])
+    found = inbox.unbooked(told.conn, told.kept, MONEY, company_id=company.id, prefix=entry_of(company.code, ""))
+    if found:
+        number, subject, outcome = found
+        subject = subject or "a payment"
+        raise _Awaits(subject, f"{subject}, told of before, is {outcome}: event {number}")
+    # What came after it was not known to whoever sent it, whatever his clock says.
+    at = min(told.event.time or told.kept.received_at, told.kept.received_at)
+    heartbeat.heartbeat(told.conn, company=company.code, at=at, by=told.signed()["by"])
 
 
 _TELLING: Final[dict[str, Callable[[_Told], None]]] = {
@@ -304,7 +310,7 @@ _TELLING: Final[dict[str, Callable[[_Told], None]]] = {
     "credit_note.issued": _credit_note,
     "dunning.paused": _paused,
     "dunning.resumed": _resumed,
-    "source.heartbeat": _heartbeat,
+    HEARTBEAT: _heartbeat,
 }
 
 

@@ -41,12 +41,12 @@ UPDATE inbox i SET repeats = i.repeats + n.times
   FROM unnest(%(sources)s::text[], %(event_ids)s::text[], %(times)s::int[]) AS n (source, event_id, times)
  WHERE i.source = n.source AND i.event_id = n.event_id
 """
-_DELIVERED = "INSERT INTO deliveries (id) VALUES (%(id)s::text) ON CONFLICT DO NOTHING"
+_DELIVERED = "INSERT INTO deliveries (id, sha256) VALUES (%(id)s::text, %(sha256)s::bytea) ON CONFLICT DO NOTHING"
 # A few at a time, with each that comes: a request this old could not be played again anyway.
 _FORGET = """
 DELETE FROM deliveries
- WHERE id = ANY(ARRAY(SELECT id FROM deliveries WHERE received_at < now() - interval '30 days'
-                       ORDER BY received_at LIMIT 10 FOR UPDATE SKIP LOCKED))
+ WHERE (id, sha256) IN (SELECT id, sha256 FROM deliveries WHERE received_at < now() - interval '30 days'
+                         ORDER BY received_at LIMIT 10 FOR UPDATE SKIP LOCKED)
 """
 _COLUMNS = """
 SELECT id, source, event_id, type, subject, version, payload, door, received_at, outcome, reason, waits_for, attempts,
@@ -65,6 +65,25 @@ _LISTED = (
 _ONE = _COLUMNS + " WHERE id = %(id)s::bigint"
 _COUNTS = "SELECT outcome, count(*), sum(repeats) FROM inbox GROUP BY outcome ORDER BY outcome"
 _WAITS_BEFORE = "SELECT EXISTS (SELECT FROM inbox WHERE outcome = 'waiting' AND id < %(id)s::bigint)"
+# Of the money that a company's events told of before: the first that is booked nowhere, and that neither an import nor
+# a person has answered for since. One too malformed to name its company may be of any that its source tells of.
+_UNBOOKED = """
+SELECT i.id, i.subject, i.outcome
+  FROM inbox i
+ WHERE i.outcome IN ('parked', 'rejected') AND i.id < %(id)s::bigint AND i.type = ANY(%(types)s::text[])
+   AND (starts_with(i.subject, %(prefix)s::text) OR (i.subject IS NULL AND i.source = %(source)s::text))
+   AND i.received_at > coalesce((SELECT heard_at FROM payment_sources WHERE company_id = %(company_id)s::bigint),
+                                '-infinity')
+   AND NOT EXISTS (SELECT FROM payments p LEFT JOIN payments r ON r.reverses_id = p.id
+                    WHERE p.company_id = %(company_id)s::bigint
+                      AND p.reference = substr(i.subject, length(%(prefix)s::text) + 1)
+                      AND i.decided_at < CASE WHEN i.type = 'payment.reversed' THEN r.recorded_at
+                                              ELSE p.recorded_at END)
+ ORDER BY i.id LIMIT 1
+"""
+_TROUBLED = """
+SELECT outcome, count(*) FROM inbox WHERE outcome IN ('parked', 'rejected') GROUP BY outcome ORDER BY outcome
+"""
 _END = """
 UPDATE inbox
    SET outcome = %(outcome)s::text, reason = %(reason)s::text, waits_for = %(waits_for)s::text,
@@ -74,6 +93,13 @@ UPDATE inbox
 _WAKE = """
 UPDATE inbox SET outcome = 'waiting', waits_for = NULL, reason = NULL, decided_at = NULL
  WHERE outcome = 'parked' AND waits_for = ANY(%(subjects)s::text[])
+"""
+# What is made by an import or a person wakes nobody by itself.
+_WAKE_OLD = """
+UPDATE inbox SET outcome = 'waiting', waits_for = NULL, reason = NULL, decided_at = NULL
+ WHERE id = ANY(ARRAY(SELECT id FROM inbox
+                       WHERE outcome = 'parked' AND decided_at < clock_timestamp() - interval '1 minute'
+                       ORDER BY decided_at LIMIT %(limit)s::int))
 """
 _REPLAYABLE = (
     _COLUMNS
@@ -136,15 +162,18 @@ class Kept(Arrived):
     decided_at: datetime | None
 
 
-def insert(conn: Connection, arrived: Sequence[Arrived], door: Door) -> set[tuple[str, str]]:
-    """Keep events, each once. Returns source and id of those that are new; the others are counted as repeated.
+def insert(conn: Connection, arrived: Sequence[Arrived], door: Door) -> dict[tuple[str, str], Arrived]:
+    """Keep events, each once. Returns those that are new, by source and id; the others are counted as repeated.
 
-    A rejected one that comes again mended takes its own place: it is new.
+    A rejected one that comes again mended takes its own place: it is new. Of several that come together, the first that
+    can be applied counts.
     """
     first: dict[tuple[str, str], Arrived] = {}
     times: dict[tuple[str, str], int] = {}
     for one in arrived:
         key = (one.source, one.event_id)
+        if key in first and first[key].reason is not None and one.reason is None:
+            del first[key]  # its place is its own: a heartbeat that is mended speaks of what came in between, too
         first.setdefault(key, one)
         times[key] = times.get(key, 0) + 1
     ordered = list(first.values())
@@ -158,7 +187,7 @@ def insert(conn: Connection, arrived: Sequence[Arrived], door: Door) -> set[tupl
         "payloads": [one.payload for one in ordered],
         "reasons": [one.reason for one in ordered],
     }
-    new: set[tuple[str, str]] = {(source, event_id) for source, event_id in conn.execute(_INSERT, parameters)}
+    new = {(source, event_id): first[source, event_id] for source, event_id in conn.execute(_INSERT, parameters)}
     again = {key: number - (key in new) for key, number in times.items() if number > (key in new)}
     if again:
         keys = sorted(again)
@@ -173,10 +202,10 @@ def insert(conn: Connection, arrived: Sequence[Arrived], door: Door) -> set[tupl
     return new
 
 
-def delivered(conn: Connection, delivery: str) -> bool:
-    """Note a request by its id. False where it was received before."""
+def delivered(conn: Connection, delivery: str, sha256: bytes) -> bool:
+    """Note a request by its id and its body's digest. False where it was received before."""
     conn.execute(_FORGET)
-    return conn.execute(_DELIVERED, {"id": delivery}).rowcount == 1
+    return conn.execute(_DELIVERED, {"id": delivery, "sha256": sha256}).rowcount == 1
 
 
 def waiting(conn: Connection, *, after: int = 0, limit: int = 200) -> list[Kept]:
@@ -223,6 +252,29 @@ def waits_before(conn: Connection, inbox_id: int) -> bool:
     return bool(row and row[0])
 
 
+def unbooked(
+    conn: Connection, before: Kept, types: Collection[str], *, company_id: int, prefix: str
+) -> tuple[int, str | None, Outcome] | None:
+    """The first event of these types and this company that came earlier and is parked or rejected, unresolved.
+
+    `prefix`: how its subjects begin. Returns its number, its subject and its outcome.
+    """
+    parameters = {
+        "id": before.id,
+        "source": before.source,
+        "types": sorted(types),
+        "company_id": company_id,
+        "prefix": prefix,
+    }
+    row = conn.execute(_UNBOOKED, parameters).fetchone()
+    return (row[0], row[1], row[2]) if row else None
+
+
+def troubled(conn: Connection) -> dict[str, int]:
+    """How many events are parked and how many rejected; an outcome that none has is absent."""
+    return dict(conn.execute(_TROUBLED).fetchall())
+
+
 def end(
     conn: Connection, inbox_id: int, outcome: Outcome, *, reason: str | None = None, waits_for: str | None = None
 ) -> None:
@@ -233,6 +285,11 @@ def end(
 def wake(conn: Connection, subjects: Sequence[str]) -> int:
     """Let events that were parked for these subjects wait to be applied. Returns how many there are."""
     return conn.execute(_WAKE, {"subjects": list(subjects)}).rowcount
+
+
+def wake_old(conn: Connection, *, limit: int) -> int:
+    """Let those wait again that have been parked for longer than a minute, the oldest first. Returns how many."""
+    return conn.execute(_WAKE_OLD, {"limit": limit}).rowcount
 
 
 def tell(conn: Connection, subject: str, fields: Collection[str], version: int) -> set[str]:

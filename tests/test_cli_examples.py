@@ -224,7 +224,7 @@ def twelfth_event(world: World) -> None:
     """An event of a company that nobody has made."""
     world.execute(f"ALTER TABLE inbox ALTER id RESTART WITH {TWELVE}")
     with connect(world.url) as conn:
-        tell(conn, event("source.heartbeat", {"company": "SUD"}))
+        tell(conn, event("source.heartbeat", {"company": "SUD"}, time="2026-11-24T12:00:00Z"))
 
 
 def electronic_invoices(world: World) -> None:

@@ -108,6 +108,7 @@ def test_what_is_checked_is_what_the_schema_says(data: st.DataObject, kind: str)
         ({"type": "invoice.isued"}, "/type"),
         ({"type": ["x"]}, "/type"),
         ({"time": "yesterday"}, "/time"),
+        ({"time": None}, "/time"),
         ({"time": "2026-13-01T00:00:00Z"}, "/time"),
         ({"datacontenttype": "text/xml"}, "/datacontenttype"),
         ({"dataschema": "urn:relance:events:v2:source.heartbeat"}, "/dataschema"),
@@ -122,7 +123,7 @@ def test_what_is_checked_is_what_the_schema_says(data: st.DataObject, kind: str)
 )
 def test_each_fault_of_an_event_is_told_by_its_place(change: dict[str, Any], pointer: str) -> None:
     with pytest.raises(Malformed) as refused:
-        read(event("source.heartbeat", {"company": "NORD"}, **change))
+        read(event("source.heartbeat", {"company": "NORD"}, **({"time": "2026-01-01T00:00:00Z"} | change)))
     assert [one.pointer for one in refused.value.faults] == [pointer]
 
 

@@ -17,6 +17,7 @@ from operations.status import hints, status
 from scripts.sink import Sink
 from store.connection import connect
 from tests.chasing import NOW, RULE, committed_chase, decided_run, doubt, fail, one, open_chase, open_rule, send_all
+from tests.telling import CONTACT, CUSTOMER, event, tell
 from tests.trade import TODAY, invoice
 
 if TYPE_CHECKING:
@@ -164,6 +165,13 @@ def test_invoices_without_a_due_date_are_counted_by_company(database: Connection
         invoice(database, number, due_on=None)
     database.execute("UPDATE invoices SET state = 'level_3' WHERE number = 'SD-3'")
     assert status(database, redis_url).undated == {"NORD": 2}, "of SD-3 all three reminders have gone"
+
+
+def test_events_that_are_parked_or_rejected_are_counted(database: Connection, redis_url: str) -> None:
+    assert status(database, redis_url).events == {}
+    tell(database, event("customer.upserted", CUSTOMER), event("customer.upserted", {}), event("nothing", {}))
+    tell(database, event("contact.upserted", CONTACT | {"customer": "C-8"}))
+    assert status(database, redis_url).events == {"parked": 1, "rejected": 2}
 
 
 def test_hints_that_wait_are_counted_by_queue(redis_url: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from datetime import date
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -10,12 +11,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from operations.events import replay
+from operations.heartbeat import heartbeat
 from operations.importing.imports import Said, import_file, recognise, understand
 from operations.intake import drain
 from operations.invoices import dispute, end_dispute, update
 from operations.ledger import reverse
 from operations.pauses import pause
-from operations.telling import _TELLING
+from operations.telling import _TELLING, apply, moment
+from store import inbox
 from store.connection import connect
 from tests.chasing import committed_chase, decided_run, open_chase, send_all
 from tests.telling import (
@@ -33,7 +36,7 @@ from tests.telling import (
     tell,
     tell_committed,
 )  # fmt: skip
-from tests.trade import TODAY, open_trade
+from tests.trade import TODAY, invoice, open_company, open_trade
 from workflow.errors import InvalidInput
 from workflow.event_types import TYPES
 
@@ -202,10 +205,169 @@ def test_resuming_ends_what_events_paused_and_leaves_what_a_person_did(conn: Con
     assert asked(conn, "SELECT reason FROM pauses WHERE lifted_at IS NULL") == [("mine",)]
 
 
+def test_resuming_leaves_a_persons_pause_that_says_the_same(conn: Connection) -> None:
+    tell(conn, event("customer.upserted", CUSTOMER))
+    paused = {"customer": "C-7", "version": 1, "until_on": "2099-12-31", "because": "audit"}
+    pause(conn, customer="C-7", until_on=date(2099, 12, 31), reason="audit", today=TODAY, by="user:marie")
+    tell(conn, event("dunning.paused", paused), event("dunning.resumed", {"customer": "C-7", "version": 2}))
+    assert outcomes(conn) == ["applied"] * 3
+    assert asked(conn, "SELECT count(*) FROM pauses WHERE lifted_at IS NULL") == [(1,)]
+
+
+HEARD = "SELECT heard_at::date::text FROM payment_sources"
+
+
+def heartbeat_event() -> dict[str, Any]:
+    return event("source.heartbeat", {"company": "NORD"}, time="2026-01-01T00:00:00Z")
+
+
+def a_minute_passes(conn: Connection) -> None:
+    conn.execute("UPDATE inbox SET decided_at = decided_at - interval '61 seconds' WHERE outcome = 'parked'")
+    drain(conn)
+
+
 def test_a_heartbeat_lets_payments_that_came_before_it_go_first(conn: Connection) -> None:
-    tell(conn, event("source.heartbeat", {"company": "NORD"}, time="2026-01-01T00:00:00Z"))
-    heard = "SELECT heard_at::date::text, heard_from FROM payment_sources"
-    assert asked(conn, heard) == [("2026-01-01", "heartbeat")]
+    tell(conn, event("customer.upserted", CUSTOMER), event("invoice.issued", INVOICE))
+    take(conn, event("payment.recorded", PAYMENT), heartbeat_event())
+    *_, beat = inbox.waiting(conn)
+    assert apply(conn, beat, moment(conn)) == "waiting"
+    assert asked(conn, HEARD) == []
+    drain(conn)
+    assert outcomes(conn)[2:] == ["applied"] * 2
+    assert asked(conn, HEARD) == [("2026-01-01",)]
+
+
+def test_a_heartbeat_does_not_answer_for_a_payment_that_is_parked(conn: Connection) -> None:
+    tell(conn, event("payment.recorded", PAYMENT), heartbeat_event())
+    assert outcomes(conn) == ["parked"] * 2
+    assert str(reasons(conn)[1]).startswith("payment NORD/VIR-1, told of before, is parked: event ")
+    tell(conn, event("customer.upserted", CUSTOMER), event("invoice.issued", INVOICE))
+    assert outcomes(conn) == ["applied"] * 4
+    assert asked(conn, HEARD) == [("2026-01-01",)]
+
+
+def trade_committed(url: str) -> None:
+    with connect(url) as conn:
+        open_trade(conn)
+    tell_committed(url, event("customer.upserted", CUSTOMER), event("invoice.issued", INVOICE))
+
+
+def ended(url: str) -> list[str]:
+    """Outcomes of all but the customer and the invoice."""
+    with connect(url) as conn:
+        return outcomes(conn)[2:]
+
+
+def without(data: dict[str, Any], name: str) -> dict[str, Any]:
+    return {key: one for key, one in data.items() if key != name}
+
+
+@pytest.mark.parametrize(
+    "payment",
+    [
+        PAYMENT | {"currency": "USD"},
+        PAYMENT | {"amount": 100},
+        without(PAYMENT, "company"),
+        without(PAYMENT, "reference"),
+    ],
+)
+def test_a_heartbeat_does_not_answer_for_a_payment_that_is_rejected_until_it_is_booked(
+    conn: Connection, payment: dict[str, Any]
+) -> None:
+    tell(conn, event("customer.upserted", CUSTOMER), event("invoice.issued", INVOICE))
+    told = event("payment.recorded", payment)
+    tell(conn, told, heartbeat_event())
+    assert outcomes(conn)[2:] == ["rejected", "parked"]
+    tell(conn, told | {"data": PAYMENT})
+    a_minute_passes(conn)
+    assert outcomes(conn)[2:] == ["applied"] * 2
+    assert asked(conn, HEARD) == [("2026-01-01",)]
+
+
+def test_a_rejected_payment_that_comes_under_another_id_holds_no_heartbeat_back(database_url: str) -> None:
+    trade_committed(database_url)
+    tell_committed(database_url, event("payment.recorded", PAYMENT | {"amount": 100}))
+    tell_committed(database_url, event("payment.recorded", PAYMENT), heartbeat_event())
+    assert ended(database_url) == ["rejected", "applied", "applied"]
+
+
+def test_a_payment_that_contradicts_one_that_is_booked_holds_heartbeats_back(conn: Connection) -> None:
+    tell(conn, event("customer.upserted", CUSTOMER), event("invoice.issued", INVOICE))
+    tell(conn, event("payment.recorded", PAYMENT), event("payment.recorded", PAYMENT | {"amount": "1.00"}))
+    tell(conn, heartbeat_event())
+    assert outcomes(conn)[2:] == ["applied", "rejected", "parked"]
+
+
+def test_a_reversal_that_is_rejected_holds_heartbeats_back_until_it_is_booked(database_url: str) -> None:
+    trade_committed(database_url)
+    wrong = event("payment.reversed", REVERSAL | {"reversal": 1})
+    tell_committed(database_url, event("payment.recorded", PAYMENT), wrong, heartbeat_event())
+    assert ended(database_url) == ["applied", "rejected", "parked"]
+    tell_committed(database_url, event("payment.reversed", REVERSAL), heartbeat_event())
+    assert ended(database_url) == ["applied", "rejected", "parked", "applied", "applied"]
+
+
+def test_a_person_may_answer_for_a_payment_that_nobody_can_book(database_url: str) -> None:
+    trade_committed(database_url)
+    tell_committed(database_url, event("payment.recorded", PAYMENT | {"invoice": "F-9"}), heartbeat_event())
+    assert ended(database_url) == ["parked", "parked"]
+    with connect(database_url) as conn:
+        heartbeat(conn, company="NORD", by="user:marie")
+    tell_committed(database_url, heartbeat_event())
+    assert ended(database_url) == ["parked", "parked", "applied"]
+
+
+def test_a_payment_of_another_company_holds_no_heartbeat_back(conn: Connection) -> None:
+    open_company(conn, "SUD")
+    tell(conn, event("payment.recorded", PAYMENT | {"company": "SUD"}), heartbeat_event())
+    assert outcomes(conn) == ["parked", "applied"]
+
+
+def test_a_heartbeat_says_until_when_payments_are_told(conn: Connection) -> None:
+    assert take(conn, event("source.heartbeat", {"company": "NORD"})) == ["rejected"]
+    assert reasons(conn) == ["/time: is missing: it says until when all payments are told"]
+
+
+def test_a_heartbeat_answers_for_nothing_that_came_after_it(database_url: str) -> None:
+    trade_committed(database_url)
+    tell_committed(database_url, event("source.heartbeat", {"company": "NORD"}, time="2999-01-01T00:00:00Z"))
+    with connect(database_url) as conn:
+        assert asked(conn, "SELECT heard_at = max(received_at) FROM payment_sources, inbox GROUP BY heard_at") == [
+            (True,)
+        ]
+
+
+def test_what_is_made_without_events_wakes_a_payment_within_a_minute(conn: Connection) -> None:
+    due = PAYMENT | {"customer": "C-1", "invoice": "FA-1"}
+    tell(conn, event("payment.recorded", due))
+    invoice(conn)
+    drain(conn)
+    assert outcomes(conn) == ["parked"]
+    a_minute_passes(conn)
+    assert outcomes(conn) == ["applied"]
+    assert [row[1] for row in state(conn)] == ["paid"]
+
+
+def test_of_the_same_event_twice_the_one_that_can_be_applied_counts(conn: Connection) -> None:
+    told = event("customer.upserted", CUSTOMER)
+    assert take(conn, told | {"data": {}}, told, told) == ["duplicate", "waiting", "duplicate"]
+    drain(conn)
+    assert asked(conn, "SELECT outcome, repeats FROM inbox") == [("applied", 2)]
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        event("invoice.issued", INVOICE | {"issued_on": "0001-01-01"}),
+        event("invoice.issued", INVOICE | {"due_on": "9999-12-31"}),
+        event("payment.recorded", without(PAYMENT, "invoice") | {"received_on": "9999-12-31"}),
+        event("credit_note.issued", without(without(PAYMENT, "invoice"), "received_on") | {"issued_on": "0001-01-01"}),
+    ],
+)
+def test_a_day_that_nobody_means_is_rejected(conn: Connection, told: dict[str, Any]) -> None:
+    tell(conn, event("customer.upserted", CUSTOMER), told)
+    assert outcomes(conn) == ["applied", "rejected"]
+    assert "must be from 1950 to 2100" in str(reasons(conn)[1])
 
 
 def test_what_is_malformed_hinders_none_of_its_neighbours(conn: Connection) -> None:
@@ -247,7 +409,7 @@ def test_an_applied_event_is_not_replayed(conn: Connection) -> None:
 
 
 def test_an_unknown_company_is_rejected_in_words(conn: Connection) -> None:
-    tell(conn, event("source.heartbeat", {"company": "SUD"}))
+    tell(conn, event("source.heartbeat", {"company": "SUD"}, time="2026-01-01T00:00:00Z"))
     assert outcomes(conn) == ["rejected"]
     assert "SUD" in str(reasons(conn)[0])
 

@@ -133,8 +133,23 @@ def test_a_request_that_is_played_again_is_refused(erp: Erp) -> None:
     told = event("customer.upserted", CUSTOMER)
     assert erp.sends(told, delivery="msg_x").status_code == 202
     refused(erp.sends(told, delivery="msg_x"), 409)
-    refused(erp.sends(event("invoice.issued", INVOICE), delivery="msg_x"), 409)
     assert erp.sends(told).json()["events"][0]["outcome"] == "duplicate"
+    assert erp.kept() == ["waiting"]
+
+
+def test_another_sender_may_number_its_requests_alike(erp: Erp) -> None:
+    assert erp.sends(event("customer.upserted", CUSTOMER), delivery="msg_1").status_code == 202
+    assert erp.sends(event("invoice.issued", INVOICE, source="/other"), delivery="msg_1").status_code == 202
+    refused(erp.sends("[{}]", BATCH, delivery="msg_1"), 422)
+    refused(erp.sends("[{}, {}]", BATCH, delivery="msg_1"), 422)
+    assert erp.kept() == ["waiting", "waiting", "rejected", "rejected", "rejected"]
+
+
+def test_a_request_that_was_rejected_may_be_sent_again_mended(erp: Erp) -> None:
+    told = event("customer.upserted", CUSTOMER)
+    refused(erp.sends(told | {"data": {}}, delivery="msg_x"), 422)
+    assert erp.sends(told, delivery="msg_x").json()["events"][0]["outcome"] == "waiting"
+    refused(erp.sends(told, delivery="msg_x"), 409)
     assert erp.kept() == ["waiting"]
 
 
@@ -197,7 +212,9 @@ def test_without_a_secret_nothing_is_served() -> None:
 def test_what_is_thirty_days_old_is_forgotten_bit_by_bit(erp: Erp) -> None:
     with connect(erp.url) as conn:
         conn.execute(
-            "INSERT INTO deliveries SELECT 'old' || n, now() - interval '31 days' FROM generate_series(1, 12) n"
+            """INSERT INTO deliveries
+               SELECT 'old' || n % 11, sha256(n::text::bytea), now() - interval '31 days'
+                 FROM generate_series(1, 12) n"""
         )
     erp.sends(event("customer.upserted", CUSTOMER))
     with connect(erp.url) as conn:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import time
 from typing import TYPE_CHECKING, Any, Final
 
@@ -82,9 +83,10 @@ def _take(connections: Pool, keys: Sequence[bytes], headers: Mapping[str, str], 
             body=body,
             now_s=time.time(),
         )
-        found = came(headers, body, delivery=delivery)
+        digest = hashlib.sha256(body)
+        found = came(headers, body, place=f"{delivery}/{digest.hexdigest()[:12]}")
         with connections.connection() as conn:
-            taken = receive(conn, found, delivery=delivery)
+            taken = receive(conn, found, delivery=delivery, sha256=digest.digest())
     except Unsigned as error:
         raise NotTaken(401, str(error)) from None
     except Malformed as error:
@@ -93,7 +95,7 @@ def _take(connections: Pool, keys: Sequence[bytes], headers: Mapping[str, str], 
         log("events_not_taken", level="error", error=type(error).__name__)
         raise NotTaken(503, "the database does not answer; nothing was kept") from error
     if taken is None:
-        raise NotTaken(409, "this webhook-id was received before; its events are here, and need not be sent again")
+        raise NotTaken(409, "this request was received before; its events are here, and need not be sent again")
     log("events_taken", door="http", events=len(taken), rejected=sum(bool(one.faults) for one in taken))
     if all(one.faults for one in taken):
         places = [f"/{place}" if len(taken) > 1 else "" for place in range(len(taken))]

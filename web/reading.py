@@ -30,30 +30,30 @@ class NotTaken(Exception):  # noqa: N818 - a fact about a request
         super().__init__(reason)
 
 
-def came(headers: Mapping[str, str], body: bytes, *, delivery: str) -> list[Came]:
-    """The events of a request. `headers` by lower-case names. Raises NotTaken, Malformed."""
+def came(headers: Mapping[str, str], body: bytes, *, place: str) -> list[Came]:
+    """The events of a request. `headers` by lower-case names; `place` names it. Raises NotTaken, Malformed."""
     content_type, _, parameters = headers.get("content-type", "").partition(";")
     content_type = content_type.strip().lower()
     charset = parameters.strip().lower().replace('"', "").replace(" ", "")
     if charset not in {"", "charset=utf-8", "charset=us-ascii"}:
         raise NotTaken(415, "events are read as UTF-8")
     if content_type == BATCH:
-        return _batch(events.parse(body), delivery)
+        return _batch(events.parse(body), place)
     if content_type == STRUCTURED:
-        return [_came(events.parse(body), f"{delivery}/0")]
+        return [_came(events.parse(body), f"{place}/0")]
     if any(name.startswith(_PREFIX) for name in headers):
-        return [_came(_binary(headers, body), f"{delivery}/0")]
+        return [_came(_binary(headers, body), f"{place}/0")]
     raise NotTaken(415, f"send {STRUCTURED}, {BATCH}, or the attributes as ce- headers")
 
 
-def _batch(value: object, delivery: str) -> list[Came]:
+def _batch(value: object, place: str) -> list[Came]:
     if not isinstance(value, list):
         raise Malformed([Fault("", "a batch must be a JSON array")])
     if not value:
         raise Malformed([Fault("", "holds no event")])
     if len(value) > MOST_EVENTS:
         raise NotTaken(413, f"a batch holds at most {MOST_EVENTS} events")
-    return [_came(one, f"{delivery}/{place}") for place, one in enumerate(value)]
+    return [_came(one, f"{place}/{number}") for number, one in enumerate(value)]
 
 
 def _binary(headers: Mapping[str, str], body: bytes) -> dict[str, Any]:

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
 VERSION: Final = 1
+HEARTBEAT: Final = "source.heartbeat"
+# Those whose subject is an entry of the ledger.
+MONEY: Final = frozenset({"payment.recorded", "payment.reversed", "credit_note.issued"})
 
 _LINE = "^[^\\u0000-\\u001f\\u007f-\\u009f]*$"
 _LINES = "^[^\\u0000-\\u0009\\u000b-\\u001f\\u007f-\\u009f]*$"
@@ -228,7 +231,7 @@ TYPES: Final[dict[str, Kind]] = {
         values={**_PAUSED, "because": TEXT},
         subject=_paused,
     ),
-    "source.heartbeat": Kind(
+    HEARTBEAT: Kind(
         says="All payments of a company until the event's time are told.",
         values={"company": TEXT.needed},
         subject=lambda data: f"company {data['company']}",

@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from workflow.errors import RelanceError
-from workflow.event_types import TYPES, data_faults, pointed, schema_id
+from workflow.event_types import HEARTBEAT, TYPES, data_faults, pointed, schema_id
 from workflow.spelling import did_you_mean
 
 if TYPE_CHECKING:
@@ -85,6 +85,20 @@ def identity(value: object) -> tuple[str, str] | None:
     return source, str(event_id)
 
 
+def about(value: object) -> str | None:
+    """What an event is about that may be malformed otherwise; None where that cannot be told."""
+    if not isinstance(value, dict):
+        return None
+    kind, data = value.get("type"), value.get("data")
+    if not isinstance(kind, str) or kind not in TYPES or not isinstance(data, dict):
+        return None
+    try:
+        subject = TYPES[kind].subject({name: one for name, one in data.items() if not _word_fault(one)})
+    except KeyError:
+        return None
+    return subject
+
+
 def read(value: object) -> Event:
     """Return the event that a JSON value is. Raises Malformed with every fault that can be told."""
     if not isinstance(value, dict):
@@ -119,6 +133,8 @@ def _attribute_faults(given: Mapping[str, Any]) -> Iterable[Fault]:
         yield Fault("/source", "must name the sender by 1 to 93 letters, digits and . _ : @ / % ~ + -, such as /erp")
     if reason := _word_fault(given.get("id")):
         yield Fault("/id", reason)
+    if given.get("type") == HEARTBEAT and "time" not in given:
+        yield Fault("/time", "is missing: it says until when all payments are told")
     if "time" in given and _instant(given["time"]) is None:
         yield Fault("/time", "must be an instant such as 2026-03-01T09:30:00Z (RFC 3339)")
     yield from _type_faults(given)

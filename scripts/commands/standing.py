@@ -59,6 +59,7 @@ def show(out: Out, found: Status) -> None:
     _instance(out, found)
     _queues(out, found)
     _to_see_to(out, found)
+    _events(out, found)
     _open_runs(out, found)
     _held(out, found)
     _unreadable(out, found)
@@ -141,6 +142,12 @@ def _to_see_to(out: Out, found: Status) -> None:
     if found.undated:
         counts = ", ".join(f"{code} {count}" for code, count in found.undated.items())
         out.print(f"Invoices without a due date, never chased: {printing.clean(counts)}", style="yellow")
+
+
+def _events(out: Out, found: Status) -> None:
+    for outcome, number in found.events.items():
+        what = f"{printing.count(number, 'event')} {outcome}"
+        out.print(f"{what}: relance events list --outcome {outcome}", style="yellow")
 
 
 def _open_runs(out: Out, found: Status) -> None:
