@@ -655,8 +655,9 @@ def test_one_import_at_a_time(database_url: str) -> None:
 
 
 OTHERS_LOCKS = """
-SELECT count(*) FROM pg_locks l JOIN pg_database d ON d.oid = l.database
- WHERE d.datname = current_database() AND l.pid <> pg_backend_pid() AND l.mode NOT IN ('AccessShareLock')
+SELECT count(*) FROM pg_locks l JOIN pg_stat_activity a USING (pid)
+ WHERE a.datname = current_database() AND a.backend_type = 'client backend' AND l.pid <> pg_backend_pid()
+   AND l.locktype <> 'virtualxid' AND l.mode <> 'AccessShareLock'
 """
 
 
