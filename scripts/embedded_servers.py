@@ -126,6 +126,7 @@ class Postgres:
             "timezone": "UTC",
             "log_timezone": "UTC",
             "log_checkpoints": "off",
+            "log_error_verbosity": "terse",  # the detail of a refused row is the row, with whoever it is about
         }
         options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
         self.account.start([self._program("postgres"), "-D", self._data, *options], log=log_of(self), guard=guard)

@@ -20,6 +20,7 @@ from psycopg import sql
 from scripts.embedded import attached
 from store.connection import connect
 from store.migrations import migrate
+from tests.canaries import indiscretions
 from tests.databases import Reused, administering, copied, drop, of_database
 from workers.settings import read
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from store.connection import Connection
 
 FOLDER = "RELANCE_TEST_FOLDER"
+pytest_plugins = ["pytester"]
 OURS = "relance:tests"
 REDIS_DATABASES = 16
 
@@ -47,6 +49,17 @@ def pytest_unconfigure(config: pytest.Config) -> None:
             with attached(folder):
                 pass
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """No test passes in which the product, or a process that it started, logged what no log may hold."""
+    report = yield
+    told = indiscretions(report.capstderr) if report.when == "teardown" else []  # which has all three parts' words
+    if told:
+        report.outcome = "failed"
+        report.longrepr = "\n".join(("A log says whom a mail is for, or a secret:", *told))
+    return report
 
 
 @pytest.fixture(scope="session", autouse=True)

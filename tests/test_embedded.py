@@ -114,6 +114,16 @@ def test_a_cold_start_serves_an_empty_database_and_a_queue(folder: Path) -> None
     assert not answers(servers)
 
 
+def test_the_log_of_the_database_says_that_a_row_was_refused_and_not_which(folder: Path) -> None:
+    with attached(folder) as servers, psycopg.connect(servers.database_url) as connection:
+        connection.execute("CREATE TABLE people (name text CHECK (name <> 'Zoé Canari'))")
+        with pytest.raises(psycopg.errors.CheckViolation):
+            connection.execute("INSERT INTO people VALUES (%s)", ("Zoé Canari",))
+    said = (servers.folder / "postgres.log").read_text()
+    assert "violates check constraint" in said
+    assert "Failing row" not in said
+
+
 def test_nobody_else_may_enter_the_folder(folder: Path) -> None:
     folder.chmod(0o755)
     with attached(folder / "new" / "place") as servers:
