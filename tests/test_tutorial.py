@@ -193,7 +193,11 @@ def reader(request: pytest.FixtureRequest, folder: Path) -> Generator[Reader]:
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize(("reader", "page"), [(page, page) for page in PAGES], indirect=["reader"])
+@pytest.mark.parametrize(
+    ("reader", "page"),
+    [("tutorial.md", "tutorial.md"), pytest.param("tutoriel.md", "tutoriel.md", marks=pytest.mark.long)],
+    indirect=["reader"],
+)
 def test_a_newcomer_can_follow_the_page(reader: Reader, page: str) -> None:
     *steps, clearing_up = blocks((ROOT / "docs" / page).read_text(encoding="utf-8"))
     for block in steps:

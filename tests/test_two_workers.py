@@ -251,7 +251,7 @@ def levels(conn: Connection) -> dict[str, int]:
 @pytest.mark.parametrize(
     ("customers", "kills"),
     [
-        pytest.param(400, 6, marks=pytest.mark.timeout(120)),
+        pytest.param(200, 3, marks=pytest.mark.timeout(120)),
         pytest.param(4000, 40, marks=[pytest.mark.long, pytest.mark.timeout(400)]),
     ],
 )

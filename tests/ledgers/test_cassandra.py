@@ -32,6 +32,7 @@ def test_rows_that_are_payments_of_one_invoice_are_that(
     assert sum(len(bill.payments) > 1 for bill in ledger.bills) == 6
 
 
+@pytest.mark.long
 @pytest.mark.timeout(400)
 def test_a_month_is_reminded_as_its_dates_say_but_for_named_causes(replayed: Callable[[Ledger], Compared]) -> None:
     month = cassandra().only(lambda bill: date(2014, 3, 1) <= bill.known_on < date(2014, 4, 1))
