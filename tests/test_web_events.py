@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import base64
 import json
+import os
+import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 from datetime import UTC, datetime
@@ -110,6 +114,39 @@ def test_an_event_is_in_the_database_once_it_is_taken_and_applied_after_a_death(
     with connect(erp.url) as conn:  # whoever took it may be dead by now
         drain(conn)
     assert erp.kept() == ["applied"]
+
+
+def test_what_was_taken_outlives_the_process_that_took_it(
+    database_url: str, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with connect(database_url) as conn:
+        open_trade(conn)
+    named = {"DATABASE_URL": database_url, "REDIS_URL": redis_url}
+    monkeypatch.setenv("ERP_SECRET", SECRET)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with subprocess.Popen(
+        [sys.executable, "-m", "scripts.main", "web", "--port", str(port)],
+        env={**os.environ, **named, "RELANCE_EVENT_SECRETS": "env:ERP_SECRET"},
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as web:
+        try:
+            assert web.stderr is not None
+            assert "events are taken at" in web.stderr.readline()
+            with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=20) as client:
+                erp = Erp(client, database_url)
+                told = [event("customer.upserted", CUSTOMER), event("invoice.issued", INVOICE)]
+                assert erp.sends(told, BATCH).status_code == 202
+                web.kill()
+        finally:
+            web.kill()
+    assert web.returncode == -signal.SIGKILL
+    assert erp.kept() == ["waiting", "waiting"]
+    with connect(database_url) as conn:
+        drain(conn)
+        assert outcomes(conn) == ["applied", "applied"]
+        assert asked(conn, "SELECT number FROM invoices") == [(INVOICE["number"],)]
 
 
 @pytest.mark.parametrize("mode", ["structured", "binary"])
