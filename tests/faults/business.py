@@ -15,9 +15,11 @@ import psycopg
 from operations import invoices as documents
 from operations import ledger, pauses
 from operations.customers import save_contact
+from operations.intake import drain
 from store.connection import connect
 from tests.faults.book import Block, Kind, clock
 from tests.stories.telling import MARIE
+from tests.telling import event, take
 from workflow.errors import RelanceError
 
 if TYPE_CHECKING:
@@ -28,6 +30,15 @@ if TYPE_CHECKING:
     from tests.faults.book import Book, Invoice
 
 _COMPANY: Final = "NORD"
+
+
+def waits(conn: Connection, event_id: str) -> bool:
+    """Whether the event is not applied yet."""
+    with conn.transaction():
+        kept = conn.execute("SELECT outcome, reason FROM inbox WHERE event_id = %s", (event_id,)).fetchall()
+    ((outcome, reason),) = kept
+    assert outcome in {"waiting", "applied"}, f"{outcome}: {reason}"
+    return outcome == "waiting"
 
 
 class Business:
@@ -98,8 +109,8 @@ class Business:
         blocked = invoice.blocked
         if blocked is None:
             begin: list[Callable[[Connection, Invoice, date], None]] = [
-                self._pay, self._pay, self._pay_part, self._pay_part, self._credit, self._dispute, self._dispute,
-                self._pause, self._move, self._move,
+                self._pay, self._pay_by_event, self._pay_part, self._pay_part, self._credit,
+                self._dispute, self._dispute, self._pause, self._move, self._move,
             ]  # fmt: skip
             self._chance.choice(begin)(conn, invoice, today)
         elif blocked.kind == "paid" and self._chance.random() < 0.3:
@@ -136,6 +147,23 @@ class Business:
         ledger.record_payment(conn, received_on=today, **what)
         self._began(conn, invoice, "paid", begun)
         invoice.references.append(str(what["reference"]))
+
+    def _pay_by_event(self, conn: Connection, invoice: Invoice, today: date) -> None:
+        """The invoicing system tells of it, twice, beside something that nobody can read."""
+        begun = clock(conn)
+        what = self._money(invoice, invoice.balance.now, today)
+        reference = str(what["reference"])
+        data = {key: what[key] for key in ("company", "customer", "invoice", "currency", "reference")}
+        told = event("payment.recorded", data | {"amount": str(what["amount"]), "received_on": today.isoformat()})
+        conn.commit()
+        with conn.transaction():
+            take(conn, told, f'{{"{reference}', told)
+        while waits(conn, str(told["id"])):
+            drain(conn)  # a scheduler may be at it, or have died at it
+            time.sleep(0.05)
+        self._began(conn, invoice, "paid", begun)
+        self.done["told by event"] += 1
+        invoice.references.append(reference)
 
     def _credit(self, conn: Connection, invoice: Invoice, today: date) -> None:
         begun = clock(conn)
