@@ -38,7 +38,7 @@ def waits(conn: Connection, event_id: str) -> bool:
         kept = conn.execute("SELECT outcome, reason FROM inbox WHERE event_id = %s", (event_id,)).fetchall()
     ((outcome, reason),) = kept
     assert outcome in {"waiting", "applied"}, f"{outcome}: {reason}"
-    return outcome == "waiting"
+    return bool(outcome == "waiting")
 
 
 class Business:
