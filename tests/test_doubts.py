@@ -193,6 +193,17 @@ def test_a_mail_in_doubt_that_bounced_counts_as_sent_and_the_next_contact_is_rem
     assert desk.ask("SELECT count(*) FROM tasks WHERE done_at IS NULL") == 1
 
 
+def during_a_look(monkeypatch: pytest.MonkeyPatch, happens: Callable[[], object]) -> None:
+    """Let it happen between the reading of the rows and the evidence."""
+    look = evidence.look
+
+    def and_meanwhile(*asked: Any) -> object:  # noqa: ANN401 - as look takes them
+        happens()
+        return look(*asked)
+
+    monkeypatch.setattr(evidence, "look", and_meanwhile)
+
+
 def test_what_comes_back_while_its_trace_is_looked_for_is_not_overlooked(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -200,13 +211,7 @@ def test_what_comes_back_while_its_trace_is_looked_for_is_not_overlooked(
     desk.another()
     reminder = desk.doubtful()
     desk.another()
-    look = evidence.look
-
-    def answered_meanwhile(*asked: Any) -> object:  # noqa: ANN401 - as look takes them
-        desk.returns(answer(desk.message_id(reminder), "ana@dupont.example"))
-        return look(*asked)
-
-    monkeypatch.setattr(evidence, "look", answered_meanwhile)
+    during_a_look(monkeypatch, lambda: desk.returns(answer(desk.message_id(reminder), "ana@dupont.example")))
     assert desk.settle() == 0
     assert desk.settle() == 1
     assert desk.stands(reminder)[0] == "sent"
@@ -355,13 +360,7 @@ def test_an_account_changed_while_its_evidence_was_read_is_looked_at_anew(
     desk.another()
     reminder = desk.doubtful()
     desk.another()
-    look = evidence.look
-
-    def changed_meanwhile(*asked: Any) -> object:  # noqa: ANN401 - as look takes them
-        desk.account(doubt_policy="hold")
-        return look(*asked)
-
-    monkeypatch.setattr(evidence, "look", changed_meanwhile)
+    during_a_look(monkeypatch, lambda: desk.account(doubt_policy="hold"))
     assert desk.settle() == 0
     assert desk.stands(reminder) == ("in_doubt", None)
 

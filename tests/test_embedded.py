@@ -121,7 +121,7 @@ def test_the_log_of_the_database_says_that_a_row_was_refused_and_not_which(folde
             connection.execute("INSERT INTO people VALUES (%s)", ("Zoé Canari",))
     said = (servers.folder / "postgres.log").read_text()
     assert "violates check constraint" in said
-    assert "Failing row" not in said
+    assert "Zoé" not in said
 
 
 def test_nobody_else_may_enter_the_folder(folder: Path) -> None:
